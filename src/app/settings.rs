@@ -1,0 +1,88 @@
+//! What the daemon was told, validated: immutable, swapped whole on reload.
+//!
+//! `config` makes it; everyone else only reads it. Holds no secret.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+
+use crate::fleet::{Project, Role};
+
+/// All settings of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the data plane listens; port 0 lets the kernel choose. Never empty.
+    pub listen: Vec<SocketAddr>,
+    /// The state directory, 0700.
+    pub state_dir: PathBuf,
+    /// The control socket, 0600 in a 0700 directory. At most 107 bytes.
+    pub control_socket: PathBuf,
+    /// Who may come in.
+    pub auth: AuthSettings,
+    /// The data plane.
+    pub http: HttpSettings,
+    /// What is logged, and where to.
+    pub log: LogSettings,
+    /// What agents may work on, by name.
+    pub projects: Vec<Project>,
+    /// How agents may work, by name.
+    pub roles: Vec<Role>,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthSettings {
+    /// Whether a request without a valid token is refused. Off by default.
+    pub enabled: bool,
+    /// The primary token's file.
+    pub token_file: PathBuf,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Names that the Host header may have; empty allows any.
+    pub allowed_hosts: Vec<String>,
+    /// Origins that browsers may come from besides the own host and loopback.
+    pub allowed_origins: Vec<String>,
+    /// Peers whose `Forwarded` and `X-Forwarded-For` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The URL that clients reach this server by, if it is not the listening address.
+    pub public_url: Option<String>,
+    /// Largest request body, in bytes. Default 4 MiB.
+    pub max_body_bytes: usize,
+    /// How long a client may take for the TLS handshake and for each request's header. Default 10 s.
+    pub header_timeout: Duration,
+    /// How long a client may take for each request's body. Default 30 s.
+    pub body_timeout: Duration,
+    /// How long a connection may stay open between two requests. Default 75 s.
+    pub idle_timeout: Duration,
+    /// Most TCP connections at once. Default 1,024.
+    pub max_connections: usize,
+    /// Most requests being answered at once. Default 256.
+    pub max_requests: usize,
+    /// How long requests in flight may go on once the daemon was told to stop. Default 10 s.
+    pub shutdown_timeout: Duration,
+    /// Built-in TLS; `None` leaves it to a proxy.
+    pub tls: Option<TlsSettings>,
+}
+
+/// `[http.tls]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// PEM file with the certificate and its chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Comma-separated `level` and `target=level` directives. Security events ignore it.
+    pub filter: String,
+    /// The access log in common log format, if one is wanted.
+    pub access_file: Option<PathBuf>,
+    /// Where journald listens for its native protocol.
+    pub journal_socket: PathBuf,
+}

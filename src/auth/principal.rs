@@ -1,0 +1,43 @@
+//! Who a request is, once it has been let in.
+
+use std::sync::Arc;
+
+use super::{Scope, Scopes};
+
+/// The identity that handlers and the audit log see. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// Whoever holds this token.
+    Token {
+        /// The token's name; the primary one is `default`.
+        name: Arc<str>,
+        /// What it allows.
+        scopes: Scopes,
+    },
+    /// Anyone, while authentication is off.
+    Anonymous,
+    /// A peer on the control socket, by its user id.
+    Local {
+        /// The peer's effective uid when it connected.
+        uid: u32,
+    },
+}
+
+impl Principal {
+    /// The name that logs show.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Token { name, .. } => name.to_string(),
+            Self::Anonymous => "anonymous".to_owned(),
+            Self::Local { uid } => format!("uid:{uid}"),
+        }
+    }
+
+    /// Whether it may do this.
+    pub fn allows(&self, scope: Scope) -> bool {
+        match self {
+            Self::Token { scopes, .. } => scopes.allows(scope),
+            Self::Anonymous | Self::Local { .. } => true,
+        }
+    }
+}
