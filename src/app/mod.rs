@@ -1,5 +1,130 @@
-//! The use cases that both planes call.
+//! The use cases that both planes call, and the owners of what they change.
 
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::fleet::Snapshot;
+
+pub mod audit;
 pub mod clock;
+pub mod error;
+pub mod fleet;
+pub mod log_targets;
 pub mod ports;
+pub mod refusals;
 pub mod settings;
+pub mod status;
+pub mod tokens;
+
+use clock::Clock;
+use refusals::Refusals;
+use settings::Settings;
+use tokens::Tokens;
+
+/// Everything that a request, a local command or a signal can act on. Shared; cheap to read.
+pub struct App {
+    /// The tokens in force.
+    pub tokens: Arc<Tokens>,
+    /// What was refused.
+    pub refusals: Refusals,
+    settings: watch::Sender<Arc<Settings>>,
+    enforcing: AtomicBool,
+    fleet: watch::Receiver<Arc<Snapshot>>,
+    phase: watch::Sender<Phase>,
+    listeners: OnceLock<Vec<SocketAddr>>,
+    warnings: watch::Sender<Vec<String>>,
+    clock: Arc<dyn Clock>,
+    started_at: Timestamp,
+}
+
+/// Where the daemon is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Not every listener is open yet.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It was told to stop and lets requests in flight finish.
+    Stopping,
+}
+
+impl App {
+    /// A daemon that is starting, with authentication as the settings say.
+    pub fn new(
+        settings: Arc<Settings>,
+        tokens: Arc<Tokens>,
+        fleet: watch::Receiver<Arc<Snapshot>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            tokens,
+            refusals: Refusals::new(Arc::clone(&clock)),
+            enforcing: AtomicBool::new(settings.auth.enabled),
+            settings: watch::Sender::new(settings),
+            fleet,
+            phase: watch::Sender::new(Phase::Starting),
+            listeners: OnceLock::new(),
+            warnings: watch::Sender::default(),
+            started_at: clock.now(),
+            clock,
+        }
+    }
+
+    /// The settings that are in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.borrow().clone()
+    }
+
+    /// Puts other settings in force.
+    pub fn replace_settings(&self, settings: Arc<Settings>) {
+        self.settings.send_replace(settings);
+    }
+
+    /// Whether requests without a valid token are refused.
+    pub fn enforces_auth(&self) -> bool {
+        self.enforcing.load(Relaxed)
+    }
+
+    /// Refuses requests without a valid token from now on. There is no way back but a restart.
+    pub fn enforce_auth(&self) {
+        self.enforcing.store(true, Relaxed);
+    }
+
+    /// Where the daemon is in its life.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Enters the next phase.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// The addresses that the data plane listens on, once it does.
+    pub fn listeners(&self) -> &[SocketAddr] {
+        self.listeners.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Says where the data plane listens. The first call counts.
+    pub fn set_listeners(&self, listeners: Vec<SocketAddr>) {
+        self.listeners.get_or_init(|| listeners);
+    }
+
+    /// Whether nobody but this machine can connect.
+    pub fn is_loopback_only(&self) -> bool {
+        self.listeners().iter().all(|address| address.ip().is_loopback())
+    }
+
+    /// What the operator should look at, as of the last start or reload.
+    pub fn set_warnings(&self, warnings: Vec<String>) {
+        self.warnings.send_replace(warnings);
+    }
+}

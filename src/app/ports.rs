@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use jiff::Timestamp;
 
-use crate::auth::Secret;
+use crate::auth::{Digest, Secret};
 
 /// The primary token as its file holds it.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ pub trait TokenStore: Send + Sync + 'static {
     fn replace(&self, token: &PrimaryToken) -> Result<(), StoreError>;
 
     /// Compares the file with the token in force. Changes nothing.
-    fn state(&self, in_force: &Secret) -> FileState;
+    fn state(&self, in_force: &Digest) -> FileState;
 }
 
 /// Why a store could not do it, in words for the operator.

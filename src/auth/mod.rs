@@ -8,10 +8,14 @@ pub mod registry;
 pub mod sampler;
 pub mod scope;
 pub mod secret;
+pub mod source;
 pub mod token;
 
+pub use header::Refusal;
 pub use principal::Principal;
 
+pub use registry::{Registry, Verdict};
 pub use scope::{Scope, Scopes};
 pub use secret::{Digest, Secret};
+pub use source::Source;
 pub use token::Token;

@@ -76,6 +76,10 @@ impl fmt::Debug for Secret {
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// The digest of nothing that anyone knows: what a guess is compared with when there is
+    /// nothing to compare it with.
+    pub const NONE: Self = Self([0; 32]);
+
     /// Hashes what a client presented, whatever it is.
     pub fn of(presented: &[u8]) -> Self {
         Self(Sha256::digest(presented).into())

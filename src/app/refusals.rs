@@ -1,0 +1,132 @@
+//! Counts and logs what was refused, and what would have been.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use jiff::Timestamp;
+
+use super::{audit, audit::RequestInfo, clock::Clock};
+use crate::auth::{
+    Digest, Refusal, Source,
+    sampler::{Sample, Sampler, Summary},
+};
+
+/// Sources that are remembered as not ready for authentication.
+const MAX_UNREADY: usize = 1024;
+
+/// All refusals of this daemon since its start.
+pub struct Refusals {
+    clock: Arc<dyn Clock>,
+    by_reason: [AtomicU64; Refusal::ALL.len()],
+    forbidden: AtomicU64,
+    sampler: Mutex<Sampler>,
+    unready: Mutex<HashMap<Source, Unready>>,
+}
+
+/// A source whose requests were passed only because authentication is off.
+#[derive(Debug, Clone)]
+pub struct Unready {
+    /// How many requests.
+    pub requests: u64,
+    /// Why the last one would have been refused.
+    pub reason: Refusal,
+    /// When the last one came.
+    pub last_seen: Timestamp,
+}
+
+impl Refusals {
+    /// Nothing refused yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            by_reason: Default::default(),
+            forbidden: AtomicU64::new(0),
+            sampler: Mutex::default(),
+            unready: Mutex::default(),
+        }
+    }
+
+    /// A request was refused with 401.
+    pub fn unauthorized(&self, refusal: Refusal, digest: Option<Digest>, info: &RequestInfo<'_>) {
+        self.by_reason[refusal as usize].fetch_add(1, Relaxed);
+        if self.sampled(info) == Sample::Whole {
+            audit::auth_failure(refusal, digest.map(|d| d.fingerprint()).as_deref(), info);
+        }
+    }
+
+    /// A request was passed that would be refused if authentication were on.
+    pub fn passed(&self, refusal: Refusal, digest: Option<Digest>, info: &RequestInfo<'_>) {
+        self.remember(refusal, Source::of(info.client.ip()));
+        if self.sampled(info) == Sample::Whole {
+            audit::would_refuse(refusal, digest.map(|d| d.fingerprint()).as_deref(), info);
+        }
+    }
+
+    /// A request was refused with 403 for its Host or Origin.
+    pub fn forbidden(&self, reason: &'static str, info: &RequestInfo<'_>) {
+        self.forbidden.fetch_add(1, Relaxed);
+        if self.sampled(info) == Sample::Whole {
+            audit::request_refused(reason, info);
+        }
+    }
+
+    /// How many were refused with 401, by reason.
+    pub fn counts(&self) -> Vec<(Refusal, u64)> {
+        Refusal::ALL.into_iter().map(|r| (r, self.by_reason[r as usize].load(Relaxed))).collect()
+    }
+
+    /// How many were refused with 403 for their Host or Origin.
+    pub fn forbidden_count(&self) -> u64 {
+        self.forbidden.load(Relaxed)
+    }
+
+    /// The sources that are not ready for authentication, busiest first.
+    pub fn unready(&self) -> Vec<(Source, Unready)> {
+        let mut sources: Vec<_> =
+            lock(&self.unready).iter().map(|(source, unready)| (*source, unready.clone())).collect();
+        sources.sort_by(|(a, x), (b, y)| y.requests.cmp(&x.requests).then(a.cmp(b)));
+        sources
+    }
+
+    /// Sums up the minutes that are over. To be called every few seconds.
+    pub fn sweep(&self) {
+        let over = lock(&self.sampler).sweep(self.clock.now());
+        over.iter().for_each(audit::refusals_summed_up);
+    }
+
+    /// Sums up everything that has no entry yet: for the end of the daemon.
+    pub fn finish(&self) {
+        let all = lock(&self.sampler).finish();
+        all.iter().for_each(audit::refusals_summed_up);
+    }
+
+    fn sampled(&self, info: &RequestInfo<'_>) -> Sample {
+        let source = Source::of(info.client.ip());
+        let (sample, over): (Sample, Option<Summary>) =
+            lock(&self.sampler).observe(source, self.clock.now());
+        over.iter().for_each(audit::refusals_summed_up);
+        sample
+    }
+
+    fn remember(&self, reason: Refusal, source: Source) {
+        let last_seen = self.clock.now();
+        let mut unready = lock(&self.unready);
+        if unready.len() >= MAX_UNREADY && !unready.contains_key(&source) {
+            let oldest = unready.iter().min_by_key(|(_, u)| u.last_seen).map(|(source, _)| *source);
+            oldest.and_then(|source| unready.remove(&source));
+        }
+        let fresh = Unready { requests: 0, reason, last_seen };
+        let entry = unready.entry(source).or_insert(fresh);
+        *entry = Unready { requests: entry.requests + 1, reason, last_seen };
+    }
+}
+
+/// These critical sections can't panic half-way; a poisoned lock still guards a sound value.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,134 @@
+//! How the daemon is, in one piece, for the operator.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{App, Phase, ports::FileState, refusals::Unready};
+use crate::{
+    auth::{Refusal, Source},
+    fleet::Status as AgentStatus,
+};
+
+/// What `fleetctl status` shows.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Where the daemon is in its life.
+    pub phase: Phase,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// How long ago that was.
+    pub uptime: SignedDuration,
+    /// Where the data plane listens.
+    pub listeners: Vec<SocketAddr>,
+    /// Whether it speaks TLS itself.
+    pub tls: bool,
+    /// The URL that clients reach it by, if it is not the listening address.
+    pub public_url: Option<String>,
+    /// Whether requests without a valid token are refused.
+    pub auth_enforced: bool,
+    /// The primary token's file.
+    pub token_file: PathBuf,
+    /// How that file compares with the token in force; `None` without a token.
+    pub token_file_state: Option<FileState>,
+    /// The tokens in force.
+    pub tokens: Vec<TokenStatus>,
+    /// How many agents have which status; only those that occur.
+    pub agents: Vec<(AgentStatus, usize)>,
+    /// How many requests were refused with 401, by reason.
+    pub unauthorized: Vec<(Refusal, u64)>,
+    /// How many were refused with 403 for their Host or Origin.
+    pub forbidden: u64,
+    /// Sources that are not ready for authentication, busiest first.
+    pub unready: Vec<(Source, Unready)>,
+    /// What the operator should look at.
+    pub warnings: Vec<String>,
+}
+
+/// One token, without anything secret.
+#[derive(Debug, Clone)]
+pub struct TokenStatus {
+    /// Its name.
+    pub name: String,
+    /// When its secret was issued.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub last_used: Option<Timestamp>,
+    /// How often it was used since the daemon has known it.
+    pub requests: u64,
+}
+
+impl App {
+    /// How the daemon is now.
+    pub async fn status(&self) -> Status {
+        let settings = self.settings();
+        let token_file_state = self.tokens.file_state().await;
+        let mut tokens: Vec<_> = self.tokens.all().iter().map(|issued| token_status(issued)).collect();
+        tokens.sort_by(|a, b| a.name.cmp(&b.name));
+        Status {
+            phase: self.phase(),
+            started_at: self.started_at,
+            uptime: self.clock.now().duration_since(self.started_at),
+            listeners: self.listeners().to_vec(),
+            tls: settings.http.tls.is_some(),
+            public_url: settings.http.public_url.clone(),
+            auth_enforced: self.enforces_auth(),
+            token_file: settings.auth.token_file.clone(),
+            warnings: self.all_warnings(token_file_state.as_ref()),
+            token_file_state,
+            tokens,
+            agents: self.agents_by_status(),
+            unauthorized: self.refusals.counts(),
+            forbidden: self.refusals.forbidden_count(),
+            unready: self.refusals.unready(),
+        }
+    }
+
+    fn agents_by_status(&self) -> Vec<(AgentStatus, usize)> {
+        let snapshot = self.snapshot();
+        let count = |s: AgentStatus| snapshot.agents.values().filter(|a| a.status == s).count();
+        AgentStatus::ALL.into_iter().map(|s| (s, count(s))).filter(|&(_, n)| n > 0).collect()
+    }
+
+    fn all_warnings(&self, file: Option<&FileState>) -> Vec<String> {
+        let mut warnings = self.warnings.borrow().clone();
+        warnings.extend(self.exposure_warning());
+        warnings.extend(file.and_then(file_warning));
+        warnings
+    }
+
+    /// Authentication off together with an address that others can reach.
+    pub fn exposure_warning(&self) -> Option<String> {
+        (!self.enforces_auth() && !self.is_loopback_only()).then(|| {
+            "authentication is off and the server listens beyond loopback: anyone who can reach it \
+             can use it; set FLEET_MCP_AUTH_ENABLED=true and restart"
+                .to_owned()
+        })
+    }
+}
+
+fn token_status(issued: &super::tokens::Issued) -> TokenStatus {
+    TokenStatus {
+        name: issued.token.name.to_string(),
+        created_at: issued.token.created_at,
+        last_used: issued.last_used(),
+        requests: issued.requests(),
+    }
+}
+
+fn file_warning(state: &FileState) -> Option<String> {
+    match state {
+        FileState::Current => None,
+        FileState::Missing => Some(
+            "the token file was deleted; the token in memory stays valid until the restart, which \
+             makes a new one; `fleetctl rotate` makes one now"
+                .to_owned(),
+        ),
+        FileState::Differs => Some(
+            "the token file holds another token than the one in force; the restart takes the \
+             file's, `fleetctl rotate` replaces both"
+                .to_owned(),
+        ),
+        FileState::Unusable(why) => Some(format!("the next start will stop: {why}")),
+    }
+}
