@@ -1,1 +1,56 @@
-//! To come.
+//! The data plane: MCP and plain HTTP over TCP, behind bearer tokens.
+
+mod auth_layer;
+mod body;
+mod connections;
+mod context;
+mod error;
+mod guard;
+mod health;
+mod limits;
+mod mcp;
+mod plain;
+mod request_log;
+pub mod server;
+pub mod tls;
+mod tools;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{any, any_service, get},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::{error::HttpError, limits::InFlight};
+use crate::app::App;
+
+/// Every route of the data plane on one screen. `shutdown` ends open streams.
+///
+/// `/health` and the paths where clients look for OAuth are open by their place in this list, never
+/// by a comparison of paths: everything above the layers is authenticated, known or not.
+pub fn router(app: &Arc<App>, shutdown: CancellationToken) -> Router {
+    let mcp = mcp::service(Arc::clone(app), shutdown);
+    let guarded = Router::new()
+        .route("/", any_service(mcp.clone()))
+        .route("/mcp", any_service(mcp.clone()))
+        .route("/mcp/", any_service(mcp))
+        .route("/mcp/{tool}", get(plain::get).post(plain::post))
+        .fallback(async || HttpError::not_found("there is nothing here; MCP is at /mcp"))
+        .layer(from_fn_with_state((Arc::clone(app), InFlight::default()), limits::limit))
+        .layer(from_fn_with_state(Arc::clone(app), auth_layer::authenticate))
+        .layer(from_fn_with_state(Arc::clone(app), guard::guard));
+    // Clients that are refused probe these; a plain 404 ends their search, and it is no offence.
+    let no_oauth = any(async || HttpError::not_found("this server has no OAuth; use a token"));
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/.well-known/{*path}", no_oauth.clone())
+        .route("/register", no_oauth.clone())
+        .route("/authorize", no_oauth.clone())
+        .route("/token", no_oauth)
+        .merge(guarded)
+        .layer(from_fn_with_state(Arc::clone(app), request_log::request_log))
+        .with_state(Arc::clone(app))
+}

@@ -1,0 +1,144 @@
+//! Authentication of every request: identity in, secret out.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{
+    HeaderValue, StatusCode,
+    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
+};
+use http_body::Body as _;
+
+use super::{
+    body::Revocable,
+    context::{Outline, context},
+    error::closing,
+};
+use crate::{
+    app::{App, tokens::Issued},
+    auth::{Digest, Principal, Refusal},
+};
+
+/// Most bytes of a refused request's body that are read before the answer.
+const MAX_DRAIN: usize = 64 * 1024;
+/// How long a refused client may take to send them.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Lets a request with a valid token pass as its principal and refuses all others with 401; while
+/// authentication is off, lets them pass as well, and notes who would have been refused.
+///
+/// A request in flight ends with 401, and a stream ends, when its token is revoked.
+pub(super) async fn authenticate(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let client = context(&request).client;
+    let headers = request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+    let judged = app.tokens.authenticate(headers, client);
+    let enforced = app.enforces_auth();
+    match judged {
+        Err((refusal, digest)) if enforced => {
+            let outline = Outline::of(&request);
+            refuse(&app, &outline, refusal, digest, request.into_body()).await
+        }
+        Err((refusal, digest)) => {
+            Outline::of(&request).tell(|info| app.refusals.passed(refusal, digest, info));
+            admit(&mut request, Principal::Anonymous);
+            next.run(request).await
+        }
+        Ok(issued) => {
+            admit(&mut request, issued.token.principal());
+            if enforced {
+                run_until_revoked(&app, &issued, request, next).await
+            } else {
+                next.run(request).await
+            }
+        }
+    }
+}
+
+fn admit(request: &mut Request, principal: Principal) {
+    request.headers_mut().remove(AUTHORIZATION);
+    request.extensions_mut().insert(principal);
+}
+
+async fn run_until_revoked(app: &App, issued: &Issued, request: Request, next: Next) -> Response {
+    let outline = Outline::of(&request);
+    let revoked = &issued.revoked;
+    let response = tokio::select! {
+        biased;
+        () = revoked.cancelled() => None,
+        response = next.run(request) => Some(response),
+    };
+    // An answer that was ready at the moment of the revocation is not given either.
+    match response.filter(|_| !revoked.is_cancelled()) {
+        Some(response) if response.body().size_hint().exact().is_some() => response,
+        Some(response) => response
+            .map(|body| Body::new(Revocable::new(body, revoked.clone().cancelled_owned()))),
+        None => {
+            let digest = Some(issued.token.digest);
+            closing(refuse(app, &outline, Refusal::Revoked, digest, Body::empty()).await)
+        }
+    }
+}
+
+/// Logs, drains and answers.
+async fn refuse(
+    app: &App,
+    outline: &Outline,
+    refusal: Refusal,
+    digest: Option<Digest>,
+    body: Body,
+) -> Response {
+    outline.tell(|info| app.refusals.unauthorized(refusal, digest, info));
+    let drained = drain(body).await;
+    let mut response = unauthorized(refusal);
+    if let Ok(request_id) = HeaderValue::try_from(outline.request_id()) {
+        response.headers_mut().insert("x-request-id", request_id);
+    }
+    if drained { response } else { closing(response) }
+}
+
+/// Reads a bounded part of the body, because hyper closes a connection with unread bytes without
+/// saying so, and the client then sees a reset in place of the 401.
+async fn drain(body: Body) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    if body.size_hint().lower() > MAX_DRAIN as u64 {
+        return false;
+    }
+    let read = axum::body::to_bytes(body, MAX_DRAIN);
+    matches!(tokio::time::timeout(DRAIN_TIMEOUT, read).await, Ok(Ok(_)))
+}
+
+/// The specification's body and RFC 6750's challenge.
+fn unauthorized(refusal: Refusal) -> Response {
+    let (challenge, body) = match refusal {
+        Refusal::MissingToken => (
+            r#"Bearer realm="fleet-mcp""#,
+            r#"{"error":"missing_token","error_description":"The access token is invalid or missing"}"#,
+        ),
+        Refusal::MalformedHeader => (
+            r#"Bearer realm="fleet-mcp", error="invalid_request", error_description="The header must be exactly: Authorization: Bearer <token>""#,
+            r#"{"error":"malformed_header","error_description":"The access token is invalid or missing"}"#,
+        ),
+        Refusal::InvalidToken | Refusal::Revoked => (
+            r#"Bearer realm="fleet-mcp", error="invalid_token", error_description="The access token is invalid or missing""#,
+            r#"{"error":"invalid_token","error_description":"The access token is invalid or missing"}"#,
+        ),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let headers = response.headers_mut();
+    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

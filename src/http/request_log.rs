@@ -1,0 +1,39 @@
+//! The outermost layer: names each request, and writes the access log if there is one.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http_body::Body as _;
+
+use super::context::Context;
+use crate::app::{App, log_targets::ACCESS_TARGET};
+
+pub(super) async fn request_log(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let context = Context::of(&request, &app.settings().http.trusted_proxies);
+    request.extensions_mut().insert(context);
+    if !tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
+        return next.run(request).await;
+    }
+    let (method, uri, version) =
+        (request.method().clone(), request.uri().clone(), request.version());
+    let response = next.run(request).await;
+    tracing::info!(
+        target: ACCESS_TARGET,
+        client = %context.client.ip().to_canonical(),
+        method = method.as_str(),
+        path = uri.path(),
+        version = ?version,
+        status = u64::from(response.status().as_u16()),
+        bytes = response.body().size_hint().exact(),
+        "request"
+    );
+    response
+}

@@ -1,0 +1,286 @@
+//! The accept loop and what happens on each connection.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use http::{HeaderValue, Request, Response, header::CONNECTION};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service as _;
+
+use super::{
+    body::Guarded,
+    connections::{Connection, Connections, Phase, Registered},
+    context::Peer,
+};
+use crate::app::App;
+
+/// Most bytes of one request's header; hyper answers 431 beyond.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// How often slow and idle connections are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// How long kept connections may still bring a request once the daemon was told to stop.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long a closing connection is read on, so that its client gets the whole answer.
+const LINGERING_CLOSE: Duration = Duration::from_secs(2);
+/// How long to wait when the kernel has no descriptor or memory for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The certificate in force; `None` for plain HTTP.
+pub type Tls = watch::Receiver<Option<Arc<ServerConfig>>>;
+
+/// The data plane, listening.
+pub struct Server {
+    app: Arc<App>,
+    router: Router,
+    tls: Tls,
+    connections: Arc<Connections>,
+    tasks: TaskTracker,
+    /// No new connections; each answer is the last on its connection.
+    stopping: CancellationToken,
+    /// Whatever is still open ends now.
+    ending: CancellationToken,
+}
+
+impl Server {
+    /// Accepts on these listeners until [`Server::stop`].
+    pub fn start(app: Arc<App>, listeners: Vec<TcpListener>, tls: Tls) -> Arc<Self> {
+        let ending = CancellationToken::new();
+        let server = Arc::new(Self {
+            router: super::router(&app, ending.clone()),
+            app,
+            tls,
+            connections: Arc::default(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            ending,
+        });
+        for listener in listeners {
+            tokio::spawn(Arc::clone(&server).accept(listener));
+        }
+        tokio::spawn(Arc::clone(&server).sweep());
+        server
+    }
+
+    /// Stops accepting, lets requests in flight finish within the limit, then ends the rest.
+    pub async fn stop(&self, limit: Duration) {
+        self.stopping.cancel();
+        self.tasks.close();
+        let drain = async {
+            if timeout(LINGER, self.tasks.wait()).await.is_err() {
+                self.connections.end_waiting();
+                self.tasks.wait().await;
+            }
+        };
+        let drained = timeout(limit, drain).await;
+        self.ending.cancel();
+        if drained.is_err() {
+            tracing::warn!(open = self.tasks.len(), "ended requests that were still in flight");
+            self.tasks.wait().await;
+        }
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        while let Some((stream, peer)) = self.next_connection(&listener).await {
+            let registered = self.connections.register();
+            let server = Arc::clone(&self);
+            self.tasks.spawn(async move { server.serve(stream, peer, registered).await });
+        }
+    }
+
+    async fn next_connection(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+        loop {
+            let limit = self.app.settings().http.max_connections;
+            let next = async {
+                self.connections.room(limit).await;
+                listener.accept().await
+            };
+            let accepted = tokio::select! {
+                biased;
+                () = self.stopping.cancelled() => return None,
+                accepted = next => accepted,
+            };
+            match accepted {
+                Ok(accepted) => return Some(accepted),
+                // The client went away before we came to it.
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept connections");
+                    self.connections.end_waiting();
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn sweep(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+        while self.ending.run_until_cancelled(ticks.tick()).await.is_some() {
+            let settings = self.app.settings();
+            self.connections.sweep(settings.http.header_timeout, settings.http.idle_timeout);
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr, registered: Registered) {
+        // Without it each event of a stream waits for the acknowledgement of the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "can't set TCP_NODELAY");
+        }
+        let connection = &registered.connection;
+        let stream = Watched { stream, connection: Arc::clone(connection) };
+        let tls = self.tls.borrow().clone();
+        match tls {
+            None => self.serve_http(stream, peer, connection).await,
+            Some(config) => {
+                let handshake = TlsAcceptor::from(config).accept(stream);
+                let accepted = tokio::select! {
+                    accepted = handshake => accepted.ok(),
+                    () = connection.end.cancelled() => None,
+                    () = self.stopping.cancelled() => None,
+                };
+                if let Some(stream) = accepted {
+                    self.serve_http(stream, peer, connection).await;
+                }
+            }
+        }
+    }
+
+    async fn serve_http<S>(&self, stream: S, peer: SocketAddr, connection: &Arc<Connection>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // Boxed, because only a connection that can move gives its stream back.
+        let service = service_fn(|request| Box::pin(self.answer(request, peer, connection)));
+        let mut http = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let served = tokio::select! {
+            served = poll_fn(|cx| http.poll_without_shutdown(cx)) => served,
+            () = connection.end.cancelled() => return,
+            () = self.ending.cancelled() => return,
+        };
+        if let Err(error) = served {
+            tracing::debug!(%peer, %error, "connection ended");
+        }
+        connection.enter(Phase::Header);
+        let close = lingering_close(http.into_parts().io.into_inner());
+        tokio::select! {
+            () = close => {}
+            () = connection.end.cancelled() => {}
+            () = self.ending.cancelled() => {}
+        }
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        connection: &Arc<Connection>,
+    ) -> Result<Response<Body>, Infallible> {
+        connection.enter(Phase::Busy);
+        let busy = Busy(Arc::clone(connection));
+        request.extensions_mut().insert(Peer(peer));
+        let mut response = self.router.clone().call(request.map(Body::new)).await?;
+        if self.stopping.is_cancelled() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response.map(|body| Body::new(Guarded::new(body, busy))))
+    }
+}
+
+/// Closes our side and reads on for a while: a socket that is closed with unread bytes is reset, and
+/// the reset can overtake the answer.
+async fn lingering_close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut discarded = [0; 8 * 1024];
+    let close = async {
+        stream.shutdown().await?;
+        while stream.read(&mut discarded).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    // Nobody is left to tell of an error.
+    let _ = timeout(LINGERING_CLOSE, close).await;
+}
+
+fn is_of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// A request in progress; its connection is idle again when this is dropped.
+struct Busy(Arc<Connection>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Idle);
+    }
+}
+
+/// A stream that tells its connection when bytes come in.
+struct Watched {
+    stream: TcpStream,
+    connection: Arc<Connection>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.connection.received();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,52 @@
+//! `list_agent_projects`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Verb};
+use crate::{app::error::FleetError, auth::Scope};
+
+pub(super) struct ListAgentProjects;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Input {}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// The projects, by name
+    projects: Vec<Project>,
+    /// How many there are
+    total_count: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Project {
+    /// The project's identity: its name
+    id: String,
+    /// What create_agent takes as `project`
+    name: String,
+    /// What the project is about
+    description: String,
+}
+
+impl Verb for ListAgentProjects {
+    const NAME: &'static str = "list_agent_projects";
+    const TITLE: &'static str = "List projects";
+    const DESCRIPTION: &'static str = "List all available projects that agents can work on. \
+        list_agent_roles has the roles that one of them offers.";
+    const SCOPE: Scope = Scope::Read;
+    const READ_ONLY: bool = true;
+    type Input = Input;
+    type Output = Output;
+
+    fn run(call: &Call, Input {}: Input) -> Result<Output, FleetError> {
+        let shown = call.app.list_projects().into_iter().map(|project| Project {
+            id: project.name.clone(),
+            name: project.name,
+            description: project.description,
+        });
+        let projects: Vec<_> = shown.collect();
+        Ok(Output { total_count: projects.len(), projects })
+    }
+}

@@ -1,0 +1,67 @@
+//! `list_agent_roles`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Verb};
+use crate::{app::error::FleetError, auth::Scope};
+
+pub(super) struct ListAgentRoles;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Input {
+    /// Project name to query roles for
+    #[schemars(length(min = 1, max = 64))]
+    project: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// The roles, by name
+    roles: Vec<Role>,
+    /// The project, in its own spelling
+    project_name: String,
+    /// How many roles there are
+    total_count: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Role {
+    /// The role's identity: its name
+    id: String,
+    /// What create_agent takes as `role`
+    name: String,
+    /// How an agent in this role works
+    description: String,
+    /// The identity of the project
+    project_id: String,
+    /// The name of the project
+    project_name: String,
+    /// Whether it is chosen when no role is named
+    default: bool,
+}
+
+impl Verb for ListAgentRoles {
+    const NAME: &'static str = "list_agent_roles";
+    const TITLE: &'static str = "List roles";
+    const DESCRIPTION: &'static str = "List all available roles for a specific project.";
+    const SCOPE: Scope = Scope::Read;
+    const READ_ONLY: bool = true;
+    type Input = Input;
+    type Output = Output;
+
+    fn run(call: &Call, input: Input) -> Result<Output, FleetError> {
+        let (project, roles) = call.app.list_roles(&input.project)?;
+        let shown = roles.into_iter().map(|role| Role {
+            id: role.name.clone(),
+            name: role.name,
+            description: role.description,
+            project_id: project.name.clone(),
+            project_name: project.name.clone(),
+            default: role.default,
+        });
+        let roles: Vec<_> = shown.collect();
+        Ok(Output { total_count: roles.len(), roles, project_name: project.name.clone() })
+    }
+}

@@ -1,0 +1,168 @@
+//! The tools, one file a verb, in one table that MCP and the plain-HTTP form both serve.
+
+mod list_agent_projects;
+mod list_agent_roles;
+mod list_agents;
+mod show_agent;
+mod wire;
+
+use std::{
+    borrow::Cow,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+};
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    app::{
+        App,
+        error::{Code, FleetError},
+    },
+    auth::{Principal, Scope},
+};
+
+/// All tools, sorted by name.
+static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
+    vec![
+        Tool::of::<list_agent_projects::ListAgentProjects>(),
+        Tool::of::<list_agent_roles::ListAgentRoles>(),
+        Tool::of::<list_agents::ListAgents>(),
+        Tool::of::<show_agent::ShowAgent>(),
+    ]
+});
+
+/// What one tool is: implemented in its own file.
+trait Verb {
+    const NAME: &'static str;
+    const TITLE: &'static str;
+    /// For models: what it does, when to use it, what comes next.
+    const DESCRIPTION: &'static str;
+    const SCOPE: Scope;
+    /// Changes nothing.
+    const READ_ONLY: bool;
+    type Input: DeserializeOwned + JsonSchema + Send + 'static;
+    type Output: Serialize + JsonSchema;
+
+    fn run(call: &Call, input: Self::Input) -> Result<Self::Output, FleetError>;
+}
+
+/// Who calls a tool, on what.
+pub(super) struct Call {
+    pub(super) app: Arc<App>,
+    pub(super) principal: Principal,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Value, FleetError>> + Send>>;
+
+/// One row of the table.
+pub(super) struct Tool {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) description: &'static str,
+    pub(super) scope: Scope,
+    pub(super) read_only: bool,
+    pub(super) input: Arc<Map<String, Value>>,
+    pub(super) output: Arc<Map<String, Value>>,
+    run: fn(Call, Map<String, Value>) -> Answer,
+}
+
+impl Tool {
+    fn of<V: Verb>() -> Self {
+        Self {
+            name: V::NAME,
+            title: V::TITLE,
+            description: V::DESCRIPTION,
+            scope: V::SCOPE,
+            read_only: V::READ_ONLY,
+            input: schema::<V::Input>(),
+            output: schema::<V::Output>(),
+            run: |call, arguments| Box::pin(async move { run::<V>(&call, arguments) }),
+        }
+    }
+
+    /// Calls the tool; the answer fits its output schema.
+    ///
+    /// # Errors
+    /// When the caller may not, or the arguments or what they name are wrong.
+    pub(super) async fn call(
+        &self,
+        call: Call,
+        arguments: Map<String, Value>,
+    ) -> Result<Value, FleetError> {
+        if !call.principal.allows(self.scope) {
+            let message = format!(
+                "token `{}` lacks the scope `{}` that `{}` needs",
+                call.principal.name(),
+                self.scope,
+                self.name
+            );
+            return Err(FleetError { code: Code::InsufficientScope, message });
+        }
+        (self.run)(call, arguments).await
+    }
+}
+
+fn run<V: Verb>(call: &Call, arguments: Map<String, Value>) -> Result<Value, FleetError> {
+    let input = serde_json::from_value(Value::Object(arguments)).map_err(|e| wrong_input(&e))?;
+    let output = V::run(call, input)?;
+    // A tool's output is plain data with text keys: it always serializes.
+    serde_json::to_value(output).map_err(|_| FleetError::invalid("the answer can't be shown"))
+}
+
+/// The tools that this principal may call, sorted by name.
+pub(super) fn allowed(principal: &Principal) -> impl Iterator<Item = &'static Tool> {
+    TOOLS.iter().filter(|tool| principal.allows(tool.scope))
+}
+
+/// The tool of this name, if this principal may know of it.
+///
+/// # Errors
+/// When there is none; names those that there are.
+pub(super) fn find(name: &str, principal: &Principal) -> Result<&'static Tool, FleetError> {
+    let found = TOOLS.iter().find(|tool| tool.name == name);
+    found.ok_or_else(|| {
+        FleetError::not_found("tool", name, allowed(principal).map(|tool| tool.name))
+    })
+}
+
+/// serde names the field and what it expected; what it repeats of the input is cut short.
+fn wrong_input(error: &serde_json::Error) -> FleetError {
+    const MAX_LEN: usize = 300;
+    let text = error.to_string();
+    let short: Cow<'_, str> = match text.char_indices().nth(MAX_LEN) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    };
+    FleetError::invalid(format!("arguments: {short}"))
+}
+
+/// A JSON schema of its own, without references, as every client understands it.
+fn schema<T: JsonSchema>() -> Arc<Map<String, Value>> {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    settings.meta_schema = None;
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.remove("title");
+    Arc::new(schema.as_object().cloned().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_its_schemas_are_objects() {
+        assert!(TOOLS.is_sorted_by_key(|tool| tool.name));
+        for tool in TOOLS.iter() {
+            assert_eq!(tool.input["type"], "object", "{}", tool.name);
+            assert_eq!(tool.input["additionalProperties"], false, "{}", tool.name);
+            assert_eq!(tool.output["type"], "object", "{}", tool.name);
+            let schemas = format!("{:?}{:?}", tool.input, tool.output);
+            assert!(!schemas.contains("$ref") && !schemas.contains("null"), "{schemas}");
+        }
+    }
+}
