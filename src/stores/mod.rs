@@ -7,5 +7,7 @@ mod atomic;
 mod refusal;
 mod safe_dir;
 mod state_dir;
+mod token_file;
 
 pub use state_dir::{StateDir, StateDirError};
+pub use token_file::TokenFile;
