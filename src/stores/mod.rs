@@ -1,6 +1,6 @@
 //! What outlives the daemon: its state directory and the files in it.
 //!
-//! Whoever reads or writes a file here does it through [`safe_dir`], which checks owner, mode and
+//! Whoever reads or writes a file here does it through `safe_dir`, which checks owner, mode and
 //! kind on the open descriptor and replaces files whole.
 
 mod atomic;
