@@ -1,1 +1,13 @@
-//! To come.
+//! What outlives the daemon: its state directory and the files in it.
+//!
+//! Whoever reads or writes a file here does it through `safe_dir`, which checks owner, mode and
+//! kind on the open descriptor and replaces files whole.
+
+mod atomic;
+mod refusal;
+mod safe_dir;
+mod state_dir;
+mod token_file;
+
+pub use state_dir::{StateDir, StateDirError};
+pub use token_file::TokenFile;
