@@ -1,5 +1,6 @@
 //! The use cases that both planes call.
 
 pub mod clock;
+pub mod log_targets;
 pub mod ports;
 pub mod settings;
