@@ -1,6 +1,6 @@
 //! What the use cases need from outside; `stores` and the launchers provide it.
 
-use std::{io, path::Path};
+use std::{future::Future, io, path::Path, pin::Pin};
 
 use jiff::Timestamp;
 
@@ -70,4 +70,28 @@ pub struct StoreError {
     /// The operating system's reason.
     #[source]
     pub source: Option<io::Error>,
+}
+
+/// Rereads what can be reread while the daemon runs; the program provides it.
+pub trait Reload: Send + Sync + 'static {
+    /// Rereads configuration and certificates and reopens the access log. All or nothing: if
+    /// anything is wrong, everything stays as it was.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, ReloadError>> + Send + '_>>;
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Settings that have changed but only count after a restart.
+    pub needs_restart: Vec<String>,
+    /// What the operator should look at.
+    pub warnings: Vec<String>,
+}
+
+/// Why nothing was reloaded: each problem on its own.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("nothing was reloaded: {}", .problems.join("; "))]
+pub struct ReloadError {
+    /// At least one.
+    pub problems: Vec<String>,
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::ports::{FileState, PrimaryToken, StoreError, TokenStore},
-    auth::Secret,
+    auth::Digest,
 };
 
 /// The primary token in a JSON file: `{"value": "…", "created_at": "2025-11-11T10:30:00Z"}`.
@@ -118,10 +118,10 @@ impl TokenStore for TokenFile {
         }
     }
 
-    fn state(&self, in_force: &Secret) -> FileState {
+    fn state(&self, in_force: &Digest) -> FileState {
         match self.look(Upkeep::Leave) {
             Ok(None) => FileState::Missing,
-            Ok(Some(file)) if file.token.secret.digest() == in_force.digest() => FileState::Current,
+            Ok(Some(file)) if file.token.secret.digest() == *in_force => FileState::Current,
             Ok(Some(_)) => FileState::Differs,
             Err(StoreError { what, help, source: None }) => {
                 FileState::Unusable(format!("{what}; {help}"))

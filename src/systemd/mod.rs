@@ -1,1 +1,3 @@
-//! To come.
+//! What the daemon and the service manager tell each other.
+
+pub mod notify;

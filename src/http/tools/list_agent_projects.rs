@@ -24,7 +24,7 @@ pub(super) struct Output {
 struct Project {
     /// The project's identity: its name
     id: String,
-    /// What create_agent takes as `project`
+    /// What `create_agent` takes as `project`
     name: String,
     /// What the project is about
     description: String,

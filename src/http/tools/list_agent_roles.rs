@@ -30,7 +30,7 @@ pub(super) struct Output {
 struct Role {
     /// The role's identity: its name
     id: String,
-    /// What create_agent takes as `role`
+    /// What `create_agent` takes as `role`
     name: String,
     /// How an agent in this role works
     description: String,

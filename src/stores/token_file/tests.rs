@@ -186,14 +186,14 @@ fn state_tells_what_the_next_start_will_find() {
     set_mode(home.file.path(), 0o644);
     set_mode(home.dir.path(), 0o755);
 
-    assert_eq!(home.file.state(&in_force), FileState::Current);
+    assert_eq!(home.file.state(&in_force.digest()), FileState::Current);
     assert_eq!((mode(home.file.path()), mode(home.dir.path())), (0o644, 0o755), "changed");
     assert_eq!(home.file.state(&token(1).secret), FileState::Differs);
     fs::write(home.file.path(), "{").unwrap();
-    let FileState::Unusable(why) = home.file.state(&in_force) else { panic!("usable") };
+    let FileState::Unusable(why) = home.file.state(&in_force.digest()) else { panic!("usable") };
     assert!(why.contains("ends too early") && why.contains("; restore it"), "{why}");
     fs::remove_file(home.file.path()).unwrap();
-    assert_eq!(home.file.state(&in_force), FileState::Missing);
+    assert_eq!(home.file.state(&in_force.digest()), FileState::Missing);
 }
 
 #[test]

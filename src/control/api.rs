@@ -1,0 +1,150 @@
+//! The wire types and paths of the control API, version 1. Members are only ever added.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET`: [`Status`].
+pub const STATUS: &str = "/v1/status";
+/// `POST`: [`Reloaded`].
+pub const RELOAD: &str = "/v1/reload";
+
+/// `POST`: [`IssuedToken`].
+pub fn rotate(name: &str) -> String {
+    format!("/v1/tokens/{name}/rotate")
+}
+
+/// `GET`: [`IssuedToken`].
+pub fn secret(name: &str) -> String {
+    format!("/v1/tokens/{name}/secret")
+}
+
+/// How the daemon is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// `starting`, `ready` or `stopping`.
+    pub state: String,
+    /// The daemon's version.
+    pub version: String,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// RFC 3339.
+    pub started_at: String,
+    /// Seconds since then.
+    pub uptime_seconds: u64,
+    /// The base URLs that the data plane listens on.
+    pub listeners: Vec<String>,
+    /// The URL that clients reach it by, if the configuration names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// Authentication.
+    pub auth: Auth,
+    /// The tokens in force.
+    pub tokens: Vec<Token>,
+    /// Agents by status; only those that occur.
+    pub agents: Vec<Count>,
+    /// Refused requests by reason, since the start.
+    pub refused: Vec<Count>,
+    /// Sources whose requests pass only because authentication is off, busiest first.
+    pub not_ready: Vec<NotReady>,
+    /// What the operator should look at.
+    pub warnings: Vec<String>,
+}
+
+/// Authentication.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Auth {
+    /// Whether requests without a valid token are refused.
+    pub enforced: bool,
+    /// The primary token's file.
+    pub token_file: String,
+    /// `current`, `missing`, `differs` or `unusable`; absent without a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file_state: Option<String>,
+}
+
+/// A token, without anything secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Token {
+    /// Its name.
+    pub name: String,
+    /// When its secret was issued, RFC 3339.
+    pub created_at: String,
+    /// When it was last used, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+    /// How often it was used since the daemon has known it.
+    pub requests: u64,
+}
+
+/// How many of something.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Count {
+    /// Of what.
+    pub name: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// A source that is not ready for authentication.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NotReady {
+    /// An IPv4 address or an IPv6 network.
+    pub source: String,
+    /// How many of its requests would have been refused.
+    pub requests: u64,
+    /// Why the last one would have been.
+    pub reason: String,
+    /// When that came, RFC 3339.
+    pub last_seen: String,
+}
+
+/// A token with its secret. Neither prints.
+#[derive(Serialize, Deserialize)]
+pub struct IssuedToken {
+    /// The token's name.
+    pub name: String,
+    /// The plain secret.
+    pub secret: String,
+    /// When it was issued, RFC 3339; absent when it is only shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// The file that holds it.
+    pub file: String,
+}
+
+impl Drop for IssuedToken {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Settings that have changed but only count after a restart.
+    pub needs_restart: Vec<String>,
+    /// What the operator should look at.
+    pub warnings: Vec<String>,
+}
+
+/// The body of every answer that is no success.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: Error,
+}
+
+/// Why it was not done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Error {
+    /// `NOT_FOUND`, `PERMISSION_DENIED`, `INVALID_INPUT`, `CONFLICT`, `INTERNAL_ERROR` or
+    /// `SERVICE_UNAVAILABLE`.
+    pub code: String,
+    /// What failed.
+    pub message: String,
+    /// Why, from the outside in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}

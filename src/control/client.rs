@@ -1,0 +1,121 @@
+//! The other end of the control socket, as `fleetctl` uses it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::api;
+
+/// How long the daemon may take to answer; rotating waits for the disk.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest answer that is read, in bytes.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Asks the daemon that listens on this socket.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// Why there is no answer, or why it is no success.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there.
+    #[error("could not reach the daemon at {}", .socket.display())]
+    Unreachable {
+        /// The socket.
+        socket: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The daemon said no.
+    #[error("{}", .error.message)]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// What it said.
+        error: api::Error,
+    },
+    /// The connection broke, or the answer can't be understood.
+    #[error("the daemon gave no proper answer")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No answer in time.
+    #[error("the daemon did not answer within {} s", TIMEOUT.as_secs())]
+    TimedOut,
+}
+
+impl Client {
+    /// A client of the daemon at this socket. Connects anew for each request.
+    pub fn new(socket: &Path) -> Self {
+        Self { socket: socket.to_owned() }
+    }
+
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::GET, path).await
+    }
+
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::POST, path).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+        let asked = tokio::time::timeout(TIMEOUT, self.exchange(method, path));
+        let (status, body) = asked.await.map_err(|_elapsed| ClientError::TimedOut)??;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(broken);
+        }
+        let refused: api::ErrorBody = serde_json::from_slice(&body).map_err(broken)?;
+        Err(ClientError::Refused { status, error: refused.error })
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|source| ClientError::Unreachable { socket: self.socket.clone(), source })?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "fleet-mcp")
+            .body(Empty::<Bytes>::new())
+            .map_err(broken)?;
+        let exchange = async {
+            let response = sender.send_request(request).await.map_err(broken)?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+            Ok((status, body.map_err(ClientError::Broken)?.to_bytes()))
+        };
+        tokio::pin!(exchange);
+        tokio::select! {
+            answer = &mut exchange => answer,
+            ended = connection => match ended {
+                Ok(()) => exchange.await,
+                Err(error) => Err(broken(error)),
+            },
+        }
+    }
+}
+
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> ClientError {
+    ClientError::Broken(Box::new(error))
+}

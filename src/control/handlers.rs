@@ -1,0 +1,169 @@
+//! What each request to the control socket does: a use case, and its answer on the wire.
+
+use std::{error::Error, sync::Arc};
+
+use axum::{
+    Extension, Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+
+use super::{
+    api,
+    router::{Control, Failure},
+};
+use crate::{
+    app::{
+        Phase,
+        ports::{FileState, StoreError},
+        status::{Status, TokenStatus},
+        tokens::TokenError,
+    },
+    auth::{Principal, token::PRIMARY},
+};
+
+pub(super) async fn status(State(control): State<Arc<Control>>) -> Json<api::Status> {
+    Json(control.app.status().await.into())
+}
+
+pub(super) async fn reload(
+    State(control): State<Arc<Control>>,
+) -> Result<Json<api::Reloaded>, Failure> {
+    let reloaded = control.reload.reload().await.map_err(|error| {
+        Failure::new(StatusCode::CONFLICT, "CONFLICT", "nothing was reloaded")
+            .because(error.problems)
+            .help("mend the configuration (fleet-mcp check-config tells all problems), reload again")
+    })?;
+    Ok(Json(api::Reloaded {
+        needs_restart: reloaded.needs_restart,
+        warnings: reloaded.warnings,
+    }))
+}
+
+pub(super) async fn rotate(
+    State(control): State<Arc<Control>>,
+    Extension(by): Extension<Principal>,
+    Path(name): Path<String>,
+) -> Result<Response, Failure> {
+    let rotated = control.app.tokens.rotate(&name, by).await?;
+    Ok(issued(&api::IssuedToken {
+        name: rotated.name.to_string(),
+        secret: rotated.secret.expose().to_owned(),
+        created_at: Some(rotated.created_at.to_string()),
+        file: rotated.file.display().to_string(),
+    }))
+}
+
+pub(super) async fn secret(
+    State(control): State<Arc<Control>>,
+    Extension(by): Extension<Principal>,
+    Path(name): Path<String>,
+) -> Result<Response, Failure> {
+    if name != PRIMARY {
+        return Err(TokenError::NotFound(name).into());
+    }
+    let secret = control.app.tokens.show_primary(&by).await?;
+    Ok(issued(&api::IssuedToken {
+        name,
+        secret: secret.expose().to_owned(),
+        created_at: None,
+        file: control.app.settings().auth.token_file.display().to_string(),
+    }))
+}
+
+fn issued(token: &api::IssuedToken) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(token)).into_response()
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        let message = error.to_string();
+        let with_store = |status, code, store: &StoreError| {
+            Self::new(status, code, &*message).because(causes(&error)).help(&*store.help)
+        };
+        match &error {
+            TokenError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message),
+            TokenError::NoneYet => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+                .help("make one with `fleetctl rotate`"),
+            TokenError::NotOnDisk => Self::new(StatusCode::CONFLICT, "CONFLICT", message)
+                .help("the daemon keeps only a digest of it; make a new one with `fleetctl rotate`"),
+            TokenError::NotPersisted(store) => {
+                with_store(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", store)
+            }
+            TokenError::Unreadable(store) => with_store(StatusCode::CONFLICT, "CONFLICT", store),
+            TokenError::Internal => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
+                    .help("the daemon's log has the cause")
+            }
+        }
+    }
+}
+
+fn causes(error: &dyn Error) -> Vec<String> {
+    std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect()
+}
+
+impl From<Status> for api::Status {
+    fn from(status: Status) -> Self {
+        let scheme = if status.tls { "https" } else { "http" };
+        Self {
+            state: match status.phase {
+                Phase::Starting => "starting",
+                Phase::Ready => "ready",
+                Phase::Stopping => "stopping",
+            }
+            .to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: status.started_at.to_string(),
+            uptime_seconds: u64::try_from(status.uptime.as_secs()).unwrap_or(0),
+            listeners: status.listeners.iter().map(|at| format!("{scheme}://{at}")).collect(),
+            public_url: status.public_url,
+            auth: api::Auth {
+                enforced: status.auth_enforced,
+                token_file: status.token_file.display().to_string(),
+                token_file_state: status.token_file_state.as_ref().map(|s| word(s).to_owned()),
+            },
+            tokens: status.tokens.into_iter().map(Into::into).collect(),
+            agents: counts(status.agents.iter().map(|(s, n)| (s.as_str(), *n as u64))),
+            refused: counts(
+                (status.unauthorized.iter().map(|(refusal, n)| (refusal.reason(), *n)))
+                    .chain([("forbidden", status.forbidden)]),
+            ),
+            not_ready: (status.unready.into_iter())
+                .map(|(source, unready)| api::NotReady {
+                    source: source.to_string(),
+                    requests: unready.requests,
+                    reason: unready.reason.reason().to_owned(),
+                    last_seen: unready.last_seen.to_string(),
+                })
+                .collect(),
+            warnings: status.warnings,
+        }
+    }
+}
+
+impl From<TokenStatus> for api::Token {
+    fn from(token: TokenStatus) -> Self {
+        Self {
+            name: token.name,
+            created_at: token.created_at.to_string(),
+            last_used: token.last_used.map(|at| at.to_string()),
+            requests: token.requests,
+        }
+    }
+}
+
+fn counts<'a>(of: impl Iterator<Item = (&'a str, u64)>) -> Vec<api::Count> {
+    of.map(|(name, count)| api::Count { name: name.to_owned(), count }).collect()
+}
+
+fn word(state: &FileState) -> &'static str {
+    match state {
+        FileState::Current => "current",
+        FileState::Missing => "missing",
+        FileState::Differs => "differs",
+        FileState::Unusable(_) => "unusable",
+    }
+}
