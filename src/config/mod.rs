@@ -8,6 +8,7 @@ mod dotenv;
 mod file;
 mod fragment;
 mod keys;
+mod reload;
 mod surroundings;
 mod validate;
 mod value;
@@ -29,6 +30,7 @@ use self::{dotenv::Dotenv, fragment::Fragment, surroundings::Surroundings};
 pub use self::{
     fragment::Origin,
     keys::{Field, KEYS, Key, Kind, PROJECTS, Preset, ROLES, Table},
+    reload::needs_restart,
 };
 use crate::app::settings::Settings;
 

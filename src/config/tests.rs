@@ -702,3 +702,33 @@ fn the_table_of_keys_is_consistent() {
         assert!(key.help.ends_with('.'), "{}", key.path);
     }
 }
+
+#[test]
+fn only_what_a_running_daemon_cannot_take_over_needs_a_restart() {
+    let base = || Machine::new().flag("state_dir", "/s");
+    let old = base().settings();
+    for (key, value, expected) in [
+        ("listen", "127.0.0.1:1", vec!["listen"]),
+        ("state_dir", "/t", vec!["state_dir", "control_socket", "auth.token_file"]),
+        ("control_socket", "/c", vec!["control_socket"]),
+        ("auth.token_file", "/a", vec!["auth.token_file"]),
+        ("auth.enabled", "true", vec!["listen"]),
+        ("http.max_connections", "9", vec!["http.max_connections"]),
+        ("http.max_requests", "9", vec![]),
+        ("http.idle_timeout", "9", vec![]),
+        ("log.filter", "debug", vec![]),
+        ("log.access_file", "/l", vec![]),
+        ("log.journal_socket", "/j", vec!["log.journal_socket"]),
+    ] {
+        let new = base().flag(key, value).settings();
+        assert_eq!(needs_restart(&old, &new), expected, "{key}");
+    }
+    let tls = |name: &str| {
+        base().flag("http.tls.certificate", name).flag("http.tls.key", name).settings()
+    };
+    assert_eq!(needs_restart(&old, &tls("/a")), ["http.tls"]);
+    assert_eq!(needs_restart(&tls("/a"), &tls("/b")).len(), 0);
+    let mut on = old.clone();
+    on.auth.enabled = true;
+    assert_eq!(needs_restart(&on, &old), ["auth.enabled"]);
+}
