@@ -404,7 +404,8 @@ fn home_is_expanded_and_relative_paths_start_where_they_are_written() {
 #[test]
 fn the_passwd_entry_is_the_home_without_a_variable() {
     let mut machine = Machine::new();
-    machine.environment.clear();
+    // Root's own configuration is none of the test's business.
+    machine.environment = vec![("XDG_CONFIG_HOME".into(), machine.path("work").into())];
     machine.euid = 0;
 
     assert_eq!(machine.settings().state_dir, Path::new("/root/.fleet-mcp"));
