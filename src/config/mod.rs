@@ -1,1 +1,217 @@
-//! To come.
+//! From files, `.env`, the environment and flags to [`Settings`].
+//!
+//! Three stages: each source becomes a fragment of raw values with their origins, the fragments are
+//! laid over one another by precedence, and the result is validated. All problems are told at once.
+//! What settings there are is in [`KEYS`]. Nothing here changes the process or holds a secret.
+
+mod dotenv;
+mod file;
+mod fragment;
+mod keys;
+mod reload;
+mod surroundings;
+mod validate;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    ffi::OsString,
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::geteuid;
+
+use self::{dotenv::Dotenv, fragment::Fragment, surroundings::Surroundings};
+pub use self::{
+    fragment::Origin,
+    keys::{Field, KEYS, Key, Kind, PROJECTS, Preset, ROLES, Table},
+    reload::needs_restart,
+};
+use crate::app::settings::Settings;
+
+/// Everything that settings are read from, so that [`load`] depends on nothing else but files.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Where `.env` is looked for, and what relative paths start at. Absolute.
+    pub working_dir: PathBuf,
+    /// Whose `.env` is trusted, and whose home `~` is if HOME is unset.
+    pub euid: u32,
+    /// The command line.
+    pub flags: Flags,
+}
+
+impl Sources {
+    /// Those of this process.
+    ///
+    /// # Errors
+    /// The working directory was removed, or can't be read.
+    pub fn of_process(flags: Flags) -> io::Result<Self> {
+        Ok(Self {
+            environment: std::env::vars_os().collect(),
+            working_dir: std::env::current_dir()?,
+            euid: geteuid().as_raw(),
+            flags,
+        })
+    }
+}
+
+/// What the command line says about settings.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// The configuration file to read instead of the usual one; its neighbour `conf.d` belongs to it.
+    pub config: Option<PathBuf>,
+    /// Paths of [`KEYS`] with their values; lists are separated by commas.
+    pub values: Vec<(&'static str, String)>,
+}
+
+/// What [`load`] found.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// What was passed over, why, and what to do about it: a sentence each, for the log.
+    pub warnings: Vec<String>,
+    /// Where each of [`KEYS`] that isn't at its default was set.
+    pub origins: BTreeMap<&'static str, Origin>,
+    /// The files that were read, in this order.
+    pub files: Vec<PathBuf>,
+}
+
+/// One thing that is wrong: `/etc/fleet-mcp/config.toml:12: http.max_connections: …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// File and line, variable or flag, and the key.
+    pub place: String,
+    /// What is wrong, and what is allowed. Never a value that may be secret.
+    pub text: String,
+}
+
+impl Problem {
+    fn new(place: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { place: place.into(), text: text.into() }
+    }
+
+    fn unknown(place: String, what: &str, nearest: Option<&str>) -> Self {
+        let hint = match nearest {
+            Some(known) => format!("; did you mean `{known}`?"),
+            None => "; remove it".to_owned(),
+        };
+        Self::new(place, format!("unknown {what}{hint}"))
+    }
+
+    fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let help = match error.kind() {
+            io::ErrorKind::PermissionDenied => "; make it readable for the daemon's user",
+            io::ErrorKind::NotFound => "; create it, or name another file",
+            _ => "",
+        };
+        Self::new(path.display().to_string(), format!("can't be read: {error}{help}"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
+/// Why there are no settings: all problems of all sources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// At least one, in the order of the sources.
+    pub problems: Vec<Problem>,
+}
+
+impl Error for ConfigErrors {}
+
+/// One problem a line.
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.problems.iter().enumerate() {
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads and validates all settings. A value that another source overrides is not validated.
+///
+/// # Errors
+/// Something can't be read or understood, or is unknown. Nothing falls back to a default.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+    let mut problems = Vec::new();
+    let around = Surroundings::of(sources, &mut problems);
+    let (mut merged, mut files) = from_files(sources, &around, &mut problems);
+    let mut warnings = Vec::new();
+    if !surroundings::is_service(sources) {
+        let path = sources.working_dir.join(".env");
+        match dotenv::read(&path, sources.euid, &mut problems) {
+            Dotenv::Missing => {}
+            Dotenv::Ignored(why) => warnings.push(why),
+            Dotenv::Read(fragment) => {
+                merged.overlay(fragment);
+                files.push(path);
+            }
+        }
+    }
+    merged.overlay(Fragment::from_environment(&sources.environment, &mut problems));
+    merged.overlay(Fragment::from_flags(&sources.flags.values, &mut problems));
+    let settings = validate::settings(&merged, &around, &mut problems);
+    if !problems.is_empty() {
+        return Err(ConfigErrors { problems });
+    }
+    let origins = merged.values.into_iter().map(|(path, entry)| (path, entry.origin)).collect();
+    Ok(Loaded { settings, warnings, origins, files })
+}
+
+/// `config.toml`, or the file that was named, and then `conf.d` beside it.
+fn from_files(
+    sources: &Sources,
+    around: &Surroundings,
+    problems: &mut Vec<Problem>,
+) -> (Fragment, Vec<PathBuf>) {
+    let mut merged = Fragment::default();
+    let mut files = Vec::new();
+    let main = match &sources.flags.config {
+        Some(path) => named_file(path, around, problems),
+        None => around.configuration_dir().map(|dir| dir.join("config.toml")),
+    };
+    let Some(main) = main else {
+        return (merged, files);
+    };
+    let drop_ins = main.parent().map(|dir| file::drop_ins(&dir.join("conf.d"), problems));
+    let named = sources.flags.config.is_some();
+    for (at, path) in std::iter::once(main).chain(drop_ins.into_iter().flatten()).enumerate() {
+        match file::read(&path, problems) {
+            Some(fragment) => {
+                merged.overlay(fragment);
+                files.push(path);
+            }
+            // A drop-in was listed a moment ago: one that can't be found is a broken link.
+            None if named || at > 0 => {
+                let missing = io::ErrorKind::NotFound.into();
+                problems.push(Problem::unreadable(&path, &missing));
+            }
+            None => {}
+        }
+    }
+    (merged, files)
+}
+
+/// The file of `--config`. Shells leave the `~` of `--config=~/…` to us.
+fn named_file(path: &Path, around: &Surroundings, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+    let Some(text) = path.to_str() else {
+        return Some(around.working_dir.join(path));
+    };
+    value::path(text, &around.working_dir, around.home.as_deref())
+        .map_err(|why| problems.push(Problem::new("--config", why)))
+        .ok()
+}

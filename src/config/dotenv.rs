@@ -1,0 +1,129 @@
+//! `.env` in the working directory: read only if it is ours and nobody else can write it, and never
+//! put into the process's environment.
+
+use std::{
+    cell::Cell,
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+use nix::{errno::Errno, fcntl::OFlag};
+
+use super::{
+    Problem,
+    file::{line_at, open, read_limited},
+    fragment::{Fragment, Origin},
+};
+
+/// What came of a `.env`.
+pub(super) enum Dotenv {
+    /// There is none.
+    Missing,
+    /// There is one that can't be trusted; the text says why and what to do.
+    Ignored(String),
+    /// It was read.
+    Read(Fragment),
+}
+
+pub(super) fn read(path: &Path, euid: u32, problems: &mut Vec<Problem>) -> Dotenv {
+    match open_trusted(path, euid) {
+        Ok(None) => Dotenv::Missing,
+        Ok(Some(file)) => match read_limited(file) {
+            Ok(bytes) => Dotenv::Read(parse(path, &bytes, problems)),
+            Err(error) => {
+                problems.push(Problem::unreadable(path, &error));
+                Dotenv::Missing
+            }
+        },
+        Err(why) => Dotenv::Ignored(format!("{} is ignored: {why}", path.display())),
+    }
+}
+
+/// Checks the open file, not its name: a name can come to mean another file in between.
+fn open_trusted(path: &Path, euid: u32) -> Result<Option<File>, String> {
+    let file = match open(path, OFlag::O_NOFOLLOW) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+            return Err("it is a symbolic link; put the file itself there".to_owned());
+        }
+        Err(error) => return Err(format!("{error}; make it readable, or remove it")),
+    };
+    let meta = file.metadata().map_err(|error| error.to_string())?;
+    if !meta.is_file() {
+        return Err("it is not a regular file; rename it".to_owned());
+    }
+    if meta.uid() != euid {
+        return Err(format!(
+            "it belongs to uid {}, but this is uid {euid}; run `chown {euid}` on it if you trust it",
+            meta.uid()
+        ));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!(
+            "others can write it (mode {:04o}); run `chmod go-w` on it if you trust it",
+            meta.mode() & 0o7777
+        ));
+    }
+    Ok(Some(file))
+}
+
+fn parse(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Fragment {
+    let mut fragment = Fragment::default();
+    let at = |line| Origin::Dotenv(path.to_owned(), line);
+    if let Err(error) = str::from_utf8(bytes) {
+        let line = line_at(bytes, error.valid_up_to());
+        problems.push(Problem::new(at(line).to_string(), "the line is not UTF-8"));
+        return fragment;
+    }
+    let handed = Cell::new(0);
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    // dotenvy takes blanks at the very end for an open quote unless a line break follows.
+    let lines = Lines { rest: bytes, handed: &handed }.chain(&b"\n"[..]);
+    for item in dotenvy::from_read_iter(lines) {
+        match item {
+            Ok((name, value)) => fragment.set_variable(
+                OsStr::new(&name),
+                OsStr::new(&value),
+                at(handed.get()),
+                problems,
+            ),
+            // Its message has the line's text, which may be a secret.
+            Err(dotenvy::Error::LineParse(text, _)) => {
+                let line = handed.get().saturating_sub(text.trim_end().matches('\n').count());
+                problems.push(Problem::new(
+                    at(line.max(1)).to_string(),
+                    "the line can't be understood; use `NAME=value`, with quotes around blanks",
+                ));
+            }
+            Err(error) => {
+                problems.push(Problem::new(at(handed.get()).to_string(), error.to_string()));
+            }
+        }
+    }
+    fragment
+}
+
+/// Hands out at most one line a read, so that the number of lines tells how far dotenvy is, which it
+/// doesn't say itself.
+struct Lines<'a> {
+    rest: &'a [u8],
+    handed: &'a Cell<usize>,
+}
+
+impl Read for Lines<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let line =
+            self.rest.iter().position(|byte| *byte == b'\n').map_or(self.rest.len(), |at| at + 1);
+        let length = line.min(buffer.len());
+        let (now, rest) = self.rest.split_at(length);
+        let ends = now.ends_with(b"\n") || (rest.is_empty() && !now.is_empty());
+        self.handed.set(self.handed.get() + usize::from(ends));
+        self.rest = rest;
+        let mut now = now;
+        now.read(buffer)
+    }
+}

@@ -1,0 +1,389 @@
+//! Every setting there is, in one table: files, variables, flags, `--help` and `check-config` read it.
+
+use std::{fmt, time::Duration};
+
+/// What a setting's value may be. Its [`Display`](fmt::Display) completes "the value is not …".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the Display texts are the documentation")]
+pub enum Kind {
+    Boolean,
+    Count { min: u64, max: u64 },
+    Size { min: u64, max: u64 },
+    Duration { min: Duration, max: Duration },
+    Path,
+    Text,
+    Filter,
+    Url,
+    Addresses,
+    Hosts,
+    Origins,
+    Networks,
+    Names,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean => f.write_str("a boolean; use `true` or `false`"),
+            Self::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Size { min, max } => {
+                write!(f, "a size from {} to {}, such as `4 MiB`", Size(*min), Size(*max))
+            }
+            Self::Duration { min, max } => {
+                write!(f, "a duration from {} to {}, such as `10s` or `5m`", Span(*min), Span(*max))
+            }
+            Self::Path => f.write_str("a path"),
+            Self::Text => f.write_str("a text of printable characters"),
+            Self::Filter => f.write_str(
+                "a log filter; use `off`, `error`, `warn`, `info`, `debug`, `trace` or `target=level`, separated by commas",
+            ),
+            Self::Url => f.write_str("an http or https URL without user, query and fragment"),
+            Self::Addresses => f.write_str(
+                "an address to listen on; use `host:port`, with `0.0.0.0` or `[::]` for every interface",
+            ),
+            Self::Hosts => f.write_str("a host name or IP address; leave out scheme, port and path"),
+            Self::Origins => f.write_str("an origin; use `scheme://host` or `scheme://host:port`"),
+            Self::Networks => f.write_str("an IP address or network, such as `10.0.0.0/8`"),
+            Self::Names => f.write_str("a name of 1 to 64 printable characters"),
+        }
+    }
+}
+
+impl Kind {
+    /// Whether a setting of this kind takes several values: an array in files, else separated by commas.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::Addresses | Self::Hosts | Self::Origins | Self::Networks | Self::Names)
+    }
+}
+
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n >= MIB && n % MIB == 0 => write!(f, "{} MiB", n / MIB),
+            n if n >= KIB && n % KIB == 0 => write!(f, "{} KiB", n / KIB),
+            n => write!(f, "{n} B"),
+        }
+    }
+}
+
+struct Span(Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.as_secs(), self.0.subsec_millis()) {
+            (0, millis @ 1..) => write!(f, "{millis}ms"),
+            (seconds @ 1.., 0) if seconds % 3600 == 0 => write!(f, "{}h", seconds / 3600),
+            (seconds @ 1.., 0) if seconds % 60 == 0 => write!(f, "{}m", seconds / 60),
+            (seconds, _) => write!(f, "{seconds}s"),
+        }
+    }
+}
+
+/// What holds when nobody sets a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// This text, read as if somebody had written it.
+    Value(&'static str),
+    /// It depends on other settings and on the surroundings, in these words.
+    Computed(&'static str),
+    /// Nothing: the feature is off, or the list is empty.
+    Nothing,
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(text) | Self::Computed(text) => f.write_str(text),
+            Self::Nothing => f.write_str("none"),
+        }
+    }
+}
+
+/// A setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Its place in a file: `http.max_connections`.
+    pub path: &'static str,
+    /// Its environment variable: `FLEET_MCP_HTTP_MAX_CONNECTIONS`.
+    pub variable: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// What it is if nobody sets it.
+    pub default: Preset,
+    /// One sentence about it.
+    pub help: &'static str,
+}
+
+impl Key {
+    /// Its flag on the command line: `--http-max-connections`.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.path.replace(['.', '_'], "-"))
+    }
+
+    /// The key at this path.
+    pub fn at(path: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.path == path)
+    }
+}
+
+/// A table of tables that only files can have: `[projects.NAME]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table {
+    /// `projects`
+    pub name: &'static str,
+    /// What each of them may hold.
+    pub fields: &'static [Field],
+}
+
+/// A key of a [`Table`]'s entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// `repository`
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// One sentence about it.
+    pub help: &'static str,
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+const fn up_to(max: Duration) -> Kind {
+    Kind::Duration { min: Duration::from_millis(100), max }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// All settings, sorted as they are best read.
+pub const KEYS: &[Key] = &[
+    Key {
+        path: "listen",
+        variable: "FLEET_MCP_LISTEN",
+        kind: Kind::Addresses,
+        default: Preset::Computed(
+            "127.0.0.1:8000 while authentication is off, 0.0.0.0:8000 once it is on",
+        ),
+        help: "Where MCP clients connect; port 0 lets the kernel choose, and a name stands for one address, IPv4 before IPv6.",
+    },
+    Key {
+        path: "state_dir",
+        variable: "FLEET_MCP_STATE_DIR",
+        kind: Kind::Path,
+        default: Preset::Computed("$STATE_DIRECTORY, else ~/.fleet-mcp"),
+        help: "Where tokens and the fleet are kept.",
+    },
+    Key {
+        path: "control_socket",
+        variable: "FLEET_MCP_CONTROL_SOCKET",
+        kind: Kind::Path,
+        default: Preset::Computed(
+            "$RUNTIME_DIRECTORY/control.sock, else $XDG_RUNTIME_DIR/fleet-mcp/control.sock, else run/control.sock in state_dir",
+        ),
+        help: "The Unix socket that fleetctl talks to; at most 107 bytes.",
+    },
+    Key {
+        path: "auth.enabled",
+        variable: "FLEET_MCP_AUTH_ENABLED",
+        kind: Kind::Boolean,
+        default: Preset::Value("false"),
+        help: "Whether a request without a valid token is refused.",
+    },
+    Key {
+        path: "auth.token_file",
+        variable: "FLEET_MCP_AUTH_TOKEN_FILE",
+        kind: Kind::Path,
+        default: Preset::Computed("auth_token in state_dir"),
+        help: "The primary token's file.",
+    },
+    Key {
+        path: "http.allowed_hosts",
+        variable: "FLEET_MCP_HTTP_ALLOWED_HOSTS",
+        kind: Kind::Hosts,
+        default: Preset::Nothing,
+        help: "Names that the Host header may have; none allows any.",
+    },
+    Key {
+        path: "http.allowed_origins",
+        variable: "FLEET_MCP_HTTP_ALLOWED_ORIGINS",
+        kind: Kind::Origins,
+        default: Preset::Nothing,
+        help: "Origins that browsers may come from, besides the server's own host and loopback.",
+    },
+    Key {
+        path: "http.trusted_proxies",
+        variable: "FLEET_MCP_HTTP_TRUSTED_PROXIES",
+        kind: Kind::Networks,
+        default: Preset::Nothing,
+        help: "Peers whose Forwarded and X-Forwarded-For headers are believed.",
+    },
+    Key {
+        path: "http.public_url",
+        variable: "FLEET_MCP_HTTP_PUBLIC_URL",
+        kind: Kind::Url,
+        default: Preset::Nothing,
+        help: "The URL that clients reach this server by, if it is not the listening address.",
+    },
+    Key {
+        path: "http.max_body_bytes",
+        variable: "FLEET_MCP_HTTP_MAX_BODY_BYTES",
+        kind: Kind::Size { min: KIB, max: 1024 * MIB },
+        default: Preset::Value("4 MiB"),
+        help: "The largest request body.",
+    },
+    Key {
+        path: "http.header_timeout",
+        variable: "FLEET_MCP_HTTP_HEADER_TIMEOUT",
+        kind: up_to(MINUTE.saturating_mul(10)),
+        default: Preset::Value("10s"),
+        help: "How long a client may take for the TLS handshake and for each request's header.",
+    },
+    Key {
+        path: "http.body_timeout",
+        variable: "FLEET_MCP_HTTP_BODY_TIMEOUT",
+        kind: up_to(HOUR),
+        default: Preset::Value("30s"),
+        help: "How long a client may take for each request's body.",
+    },
+    Key {
+        path: "http.idle_timeout",
+        variable: "FLEET_MCP_HTTP_IDLE_TIMEOUT",
+        kind: up_to(HOUR),
+        default: Preset::Value("75s"),
+        help: "How long a connection may stay open between two requests.",
+    },
+    Key {
+        path: "http.shutdown_timeout",
+        variable: "FLEET_MCP_HTTP_SHUTDOWN_TIMEOUT",
+        kind: Kind::Duration { min: Duration::ZERO, max: MINUTE.saturating_mul(10) },
+        default: Preset::Value("10s"),
+        help: "How long requests in flight may go on once the daemon was told to stop.",
+    },
+    Key {
+        path: "http.max_connections",
+        variable: "FLEET_MCP_HTTP_MAX_CONNECTIONS",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        default: Preset::Value("1024"),
+        help: "The most TCP connections at once.",
+    },
+    Key {
+        path: "http.max_requests",
+        variable: "FLEET_MCP_HTTP_MAX_REQUESTS",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        default: Preset::Value("256"),
+        help: "The most requests being answered at once.",
+    },
+    Key {
+        path: "http.tls.certificate",
+        variable: "FLEET_MCP_HTTP_TLS_CERTIFICATE",
+        kind: Kind::Path,
+        default: Preset::Nothing,
+        help: "A PEM file with the certificate and its chain; goes with http.tls.key.",
+    },
+    Key {
+        path: "http.tls.key",
+        variable: "FLEET_MCP_HTTP_TLS_KEY",
+        kind: Kind::Path,
+        default: Preset::Nothing,
+        help: "A PEM file with the private key; goes with http.tls.certificate.",
+    },
+    Key {
+        path: "log.filter",
+        variable: "FLEET_MCP_LOG",
+        kind: Kind::Filter,
+        default: Preset::Value("info"),
+        help: "What is logged: `level` and `target=level`, separated by commas; security events ignore it.",
+    },
+    Key {
+        path: "log.access_file",
+        variable: "FLEET_MCP_LOG_ACCESS_FILE",
+        kind: Kind::Path,
+        default: Preset::Nothing,
+        help: "A file for the access log in common log format.",
+    },
+    Key {
+        path: "log.journal_socket",
+        variable: "FLEET_MCP_LOG_JOURNAL_SOCKET",
+        kind: Kind::Path,
+        default: Preset::Value("/run/systemd/journal/socket"),
+        help: "Where journald listens for its native protocol.",
+    },
+];
+
+/// What agents may work on.
+pub const PROJECTS: Table = Table {
+    name: "projects",
+    fields: &[
+        Field { name: "description", kind: Kind::Text, help: "A sentence for people and models." },
+        Field {
+            name: "repository",
+            kind: Kind::Text,
+            help: "What to clone, a path or a URL; without it each agent gets an empty directory.",
+        },
+    ],
+};
+
+/// How agents may work.
+pub const ROLES: Table = Table {
+    name: "roles",
+    fields: &[
+        Field {
+            name: "default",
+            kind: Kind::Boolean,
+            help: "Whether it is chosen when no role is named.",
+        },
+        Field { name: "description", kind: Kind::Text, help: "A sentence for people and models." },
+        Field {
+            name: "projects",
+            kind: Kind::Names,
+            help: "The projects that offer it; without it, all.",
+        },
+    ],
+};
+
+/// The known word that somebody who wrote `given` most likely meant.
+pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let given = given.to_ascii_lowercase();
+    let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
+    known
+        .filter_map(|word| {
+            let folded = word.to_ascii_lowercase();
+            // What all variables have in common says nothing about how alike two of them are.
+            let [ours, theirs] =
+                [&given, &folded].map(|word| word.strip_prefix("fleet_mcp_").unwrap_or(word));
+            let extends =
+                !ours.is_empty() && (ours.starts_with(theirs) || theirs.starts_with(ours));
+            let score = match distance(ours, theirs) {
+                near if near <= (ours.len() / 3).min(3) => near,
+                // `enabled` outside its section is not misspelt but misplaced.
+                _ if last(ours) == last(theirs) => 4,
+                far if extends => 4 + far,
+                _ => return None,
+            };
+            Some((score, word))
+        })
+        .min_by_key(|(score, _)| *score)
+        .map(|(_, word)| word)
+}
+
+/// How many characters to add, drop or replace to make one word the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, to) in row.iter_mut().skip(1).zip(b.chars()) {
+            let best = (diagonal + usize::from(from != to)).min(left + 1).min(*cell + 1);
+            diagonal = *cell;
+            left = best;
+            *cell = best;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,735 @@
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::fleet::{Project, Role};
+
+/// A home with a configuration directory and a separate working directory.
+struct Machine {
+    root: TempDir,
+    environment: Vec<(OsString, OsString)>,
+    flags: Flags,
+    euid: u32,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        fs::create_dir_all(root.path().join("home/.config/fleet-mcp/conf.d")).unwrap();
+        fs::create_dir(root.path().join("work")).unwrap();
+        let home = root.path().join("home").into_os_string();
+        let environment = vec![("HOME".into(), home)];
+        Self { root, environment, flags: Flags::default(), euid: geteuid().as_raw() }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn file(self, path: &str, text: &str) -> Self {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        self
+    }
+
+    fn config(self, text: &str) -> Self {
+        self.file("home/.config/fleet-mcp/config.toml", text)
+    }
+
+    fn drop_in(self, name: &str, text: &str) -> Self {
+        self.file(&format!("home/.config/fleet-mcp/conf.d/{name}"), text)
+    }
+
+    fn dotenv(self, text: &str) -> Self {
+        self.file("work/.env", text)
+    }
+
+    fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    fn flag(mut self, path: &'static str, value: &str) -> Self {
+        self.flags.values.push((path, value.to_owned()));
+        self
+    }
+
+    fn load(&self) -> Result<Loaded, ConfigErrors> {
+        load(&Sources {
+            environment: self.environment.clone(),
+            working_dir: self.path("work"),
+            euid: self.euid,
+            flags: self.flags.clone(),
+        })
+    }
+
+    fn settings(&self) -> Settings {
+        self.load().unwrap_or_else(|errors| panic!("{errors}")).settings
+    }
+
+    /// The problems, with the root of all paths left out.
+    fn problems(&self) -> Vec<String> {
+        let root = format!("{}/", self.root.path().display());
+        let errors = self.load().expect_err("there are problems");
+        errors.to_string().lines().map(|line| line.replace(&root, "")).collect()
+    }
+}
+
+fn seconds(machine: &Machine) -> u64 {
+    machine.settings().http.idle_timeout.as_secs()
+}
+
+#[test]
+fn every_default_is_valid() {
+    let machine = Machine::new();
+
+    let loaded = machine.load().unwrap();
+
+    let settings = loaded.settings;
+    assert_eq!(settings.listen, ["127.0.0.1:8000".parse().unwrap()]);
+    assert_eq!(settings.state_dir, machine.path("home/.fleet-mcp"));
+    assert_eq!(settings.control_socket, machine.path("home/.fleet-mcp/run/control.sock"));
+    assert_eq!(settings.auth.token_file, machine.path("home/.fleet-mcp/auth_token"));
+    assert!(!settings.auth.enabled);
+    assert_eq!(settings.http.max_body_bytes, 4 * 1024 * 1024);
+    assert_eq!(settings.http.header_timeout, Duration::from_secs(10));
+    assert_eq!(settings.http.body_timeout, Duration::from_secs(30));
+    assert_eq!(settings.http.idle_timeout, Duration::from_secs(75));
+    assert_eq!(settings.http.shutdown_timeout, Duration::from_secs(10));
+    assert_eq!((settings.http.max_connections, settings.http.max_requests), (1024, 256));
+    assert_eq!(settings.http.tls, None);
+    assert_eq!(settings.log.filter, "info");
+    assert_eq!(settings.log.journal_socket, Path::new("/run/systemd/journal/socket"));
+    assert_eq!((loaded.origins.len(), loaded.files.len(), loaded.warnings.len()), (0, 0, 0));
+}
+
+#[test]
+fn later_sources_win() {
+    let mut machine = Machine::new().config("http.idle_timeout = 1");
+    assert_eq!(seconds(&machine), 1);
+    machine = machine.drop_in("20.toml", "http.idle_timeout = 3");
+    assert_eq!(seconds(&machine), 3);
+    machine = machine.drop_in("10.toml", "http.idle_timeout = 2");
+    assert_eq!(seconds(&machine), 3, "conf.d is read by name");
+    machine = machine.dotenv("FLEET_MCP_HTTP_IDLE_TIMEOUT=4");
+    assert_eq!(seconds(&machine), 4);
+    machine = machine.variable("FLEET_MCP_HTTP_IDLE_TIMEOUT", "5");
+    assert_eq!(seconds(&machine), 5);
+    machine = machine.flag("http.idle_timeout", "6");
+    assert_eq!(seconds(&machine), 6);
+}
+
+#[test]
+fn origins_and_files_tell_where_settings_come_from() {
+    let machine = Machine::new()
+        .config("\n[http]\nidle_timeout = 1\nmax_requests = 2")
+        .drop_in("a.toml", "")
+        .dotenv("# first\nFLEET_MCP_LOG=debug")
+        .variable("FLEET_MCP_HTTP_MAX_REQUESTS", "3")
+        .flag("listen", "127.0.0.1:0");
+
+    let loaded = machine.load().unwrap();
+
+    let config = machine.path("home/.config/fleet-mcp/config.toml");
+    let dotenv = machine.path("work/.env");
+    let expected = [
+        ("http.idle_timeout", Origin::File(config.clone(), 3)),
+        ("http.max_requests", Origin::Environment),
+        ("listen", Origin::Flag),
+        ("log.filter", Origin::Dotenv(dotenv.clone(), 2)),
+    ];
+    assert_eq!(loaded.origins, BTreeMap::from(expected));
+    let drop_in = machine.path("home/.config/fleet-mcp/conf.d/a.toml");
+    assert_eq!(loaded.files, [config, drop_in, dotenv]);
+}
+
+#[test]
+fn booleans_are_understood_or_refused() {
+    let variable = |text: &str| Machine::new().variable("FLEET_MCP_AUTH_ENABLED", text);
+    for (text, expected) in [
+        ("true", true),
+        ("TRUE", true),
+        ("True", true),
+        ("1", true),
+        ("yes", true),
+        ("On", true),
+        ("false", false),
+        ("False", false),
+        ("0", false),
+        ("NO", false),
+        ("off", false),
+    ] {
+        assert_eq!(variable(text).settings().auth.enabled, expected, "{text}");
+    }
+    for text in ["yess", " true", "true ", "true\n", "2", "t", "enabled", "\"true\"", "тrue", "01"]
+    {
+        let problems = variable(text).problems();
+        let shown = text.escape_debug();
+        let expected =
+            format!("FLEET_MCP_AUTH_ENABLED: `{shown}` is not a boolean; use `true` or `false`");
+        assert_eq!(problems, [expected]);
+    }
+    assert_eq!(
+        variable("").problems(),
+        ["FLEET_MCP_AUTH_ENABLED: an empty text is not a boolean; use `true` or `false`"]
+    );
+    let file = |text: &str| Machine::new().config(&format!("auth.enabled = {text}"));
+    assert!(file("true").settings().auth.enabled);
+    assert!(file("\"on\"").settings().auth.enabled);
+    assert!(file("[true]").problems()[0].contains("an array is not a boolean"));
+    assert!(file("1.0").problems()[0].contains("a number with a fraction is not a boolean"));
+}
+
+#[test]
+fn the_guides_dotenv_line_with_a_comment_works() {
+    let off = Machine::new().dotenv("FLEET_MCP_AUTH_ENABLED=false  # or omit (default)\n");
+    let on = Machine::new().dotenv("\u{feff}export FLEET_MCP_AUTH_ENABLED=\"true\"  ");
+
+    assert!(!off.settings().auth.enabled);
+    assert!(on.settings().auth.enabled);
+}
+
+#[test]
+fn unknown_variables_are_refused_without_their_values() {
+    let secret = "rQ3vK9pL2mN4oP6qR8sT0uV1wX3yZ5aB7cD9eF1gH3i";
+    for (name, hint) in [
+        ("FLEET_MCP_AUTH_ENABLE", "did you mean `FLEET_MCP_AUTH_ENABLED`?"),
+        ("fleet_mcp_auth_enabled", "did you mean `FLEET_MCP_AUTH_ENABLED`?"),
+        ("FLEET_MCP_AUTH_TOKEN", "did you mean `FLEET_MCP_AUTH_TOKEN_FILE`?"),
+        ("FLEET_MCP_LOG_LEVEL", "did you mean `FLEET_MCP_LOG`?"),
+        ("FLEET_MCP_HOST", "remove it"),
+        ("FLEET_MCP_PORT", "remove it"),
+        ("FLEET_MCP_FROBNICATE", "remove it"),
+    ] {
+        let problems = Machine::new().variable(name, secret).problems();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with(&format!("{name}: unknown variable; ")), "{problems:?}");
+        assert!(problems[0].ends_with(hint), "{problems:?}");
+        assert!(!problems[0].contains(secret));
+    }
+    let problems = Machine::new().dotenv("OTHER=1\n\nFLEET_MCP_AUTH_ENABLE=1").problems();
+    assert_eq!(
+        problems,
+        [
+            "work/.env:3: FLEET_MCP_AUTH_ENABLE: unknown variable; did you mean `FLEET_MCP_AUTH_ENABLED`?"
+        ]
+    );
+}
+
+#[test]
+fn variables_of_clients_and_orchestrators_are_ignored() {
+    let machine = Machine::new()
+        .variable("FLEET_MCP_TOKEN", "secret")
+        .variable("FLEET_MCP_URL", "http://127.0.0.1:8000")
+        .variable("FLEET_MCP_SERVICE_HOST", "10.0.0.1")
+        .variable("FLEET_MCP_SERVICE_PORT_HTTP", "8000")
+        .variable("FLEET_MCP_PORT", "tcp://10.0.0.1:8000")
+        .variable("FLEET_MCP_PORT_8000_TCP_ADDR", "10.0.0.1")
+        .variable("MY_FLEET_MCP_X", "1");
+
+    assert_eq!(machine.load().unwrap().origins.len(), 0);
+}
+
+#[test]
+fn values_that_are_not_utf8_are_refused() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let machine = Machine::new().variable("FLEET_MCP_LOG", OsString::from_vec(vec![b'x', 0xff]));
+
+    assert_eq!(machine.problems(), ["FLEET_MCP_LOG: the value is not UTF-8"]);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest_known_one() {
+    const FILE: &str = "home/.config/fleet-mcp/config.toml";
+    for (text, line, key, hint) in [
+        ("lisen = '[::1]:0'", 1, "lisen", "did you mean `listen`?"),
+        ("\n[auth]\nenable = true", 3, "auth.enable", "did you mean `auth.enabled`?"),
+        ("enabled = true", 1, "enabled", "did you mean `auth.enabled`?"),
+        ("[http]\nfrobnicate = { a = 1 }", 2, "http.frobnicate", "remove it"),
+        ("\"a\\nb\" = 1", 1, "\"a\\nb\"", "remove it"),
+        ("[roles.a]\nproject = []", 2, "roles.a.project", "did you mean `projects`?"),
+        ("[projects.\"x y\"]\nrepo = ''", 2, "projects.\"x y\".repo", "did you mean `repository`?"),
+    ] {
+        let problems = Machine::new().config(text).problems();
+        assert_eq!(problems, [format!("{FILE}:{line}: {key}: unknown key; {hint}")], "{text}");
+    }
+}
+
+#[test]
+fn problems_in_files_name_file_line_and_key() {
+    for (text, expected) in [
+        ("a = \n", "1: "),
+        ("\n\nlisten = yes", "3: "),
+        ("auth.enabled = true\nauth.enabled = false", "2: duplicate key"),
+        ("http = 1", "1: http: is not a table"),
+        ("[[auth]]", "1: auth: is not a table"),
+        ("projects = []", "1: projects: is not a table"),
+        ("\n[projects]\nweb = 'x'", "3: projects.web: is not a table"),
+        ("[listen]", "1: listen: a table is not an address"),
+        (
+            "[http]\n\nmax_connections = 'many'",
+            "3: http.max_connections: `many` is not a whole number from 1 to 1000000",
+        ),
+        ("listen = [\n '[::1]:0',\n 'x',\n 5,\n]", "3: listen: `x` is not an address"),
+        ("state_dir = true", "1: state_dir: `true` is not a path"),
+    ] {
+        let problems = Machine::new().config(text).problems();
+        let expected = format!("home/.config/fleet-mcp/config.toml:{expected}");
+        assert!(problems[0].starts_with(&expected), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn all_problems_of_all_sources_are_told_at_once() {
+    let machine = Machine::new()
+        .config("lisen = 1\n[auth]\nenabled = 'maybe'")
+        .drop_in("a.toml", "x")
+        .dotenv("FLEET_MCP_LOG=loud\nbroken line")
+        .variable("FLEET_MCP_HTTP_MAX_REQUESTS", "0")
+        .flag("http.tls.key", "key.pem");
+
+    let problems = machine.problems();
+
+    for part in [
+        "config.toml:1: lisen:",
+        "a.toml:1: ",
+        "work/.env:2: the line can't be understood",
+        "config.toml:3: auth.enabled: `maybe`",
+        "FLEET_MCP_HTTP_MAX_REQUESTS: `0` is not a whole number from 1 to 1000000",
+        "work/.env:1: FLEET_MCP_LOG: `loud` is not a log filter",
+        "--http-tls-key: is set without `http.tls.certificate`; set both or neither",
+    ] {
+        assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 7, "{problems:#?}");
+}
+
+#[test]
+fn dotenv_that_others_could_have_written_is_ignored_with_a_warning() {
+    let warning = |machine: &Machine| {
+        let loaded = machine.load().unwrap();
+        assert!(!loaded.settings.auth.enabled);
+        assert!(loaded.files.is_empty());
+        loaded.warnings.join("\n")
+    };
+    let machine = || Machine::new().dotenv("FLEET_MCP_AUTH_ENABLED=true");
+    for mode in [0o620, 0o602, 0o666] {
+        let machine = machine();
+        let path = machine.path("work/.env");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let warning = warning(&machine);
+        assert!(
+            warning.contains("others can write it") && warning.contains("chmod go-w"),
+            "{warning}"
+        );
+    }
+    let mut foreign = machine();
+    foreign.euid += 1;
+    assert!(warning(&foreign).contains("it belongs to uid"));
+    let linked = Machine::new().file("elsewhere", "FLEET_MCP_AUTH_ENABLED=true");
+    symlink(linked.path("elsewhere"), linked.path("work/.env")).unwrap();
+    assert!(warning(&linked).contains("symbolic link"));
+    let directory = Machine::new();
+    fs::create_dir(directory.path("work/.env")).unwrap();
+    assert!(warning(&directory).contains("not a regular file"));
+}
+
+#[test]
+fn dotenv_is_not_read_by_a_service() {
+    for name in ["STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"] {
+        let machine = Machine::new().dotenv("FLEET_MCP_AUTH_ENABLED=true");
+        let directory = machine.path("home");
+        let loaded = machine.variable(name, directory).load().unwrap();
+        assert!(!loaded.settings.auth.enabled, "{name}");
+        assert_eq!(loaded.warnings.len(), 0);
+    }
+}
+
+#[test]
+fn broken_dotenv_lines_are_named() {
+    for (text, lines) in [
+        ("x\n", vec![1]),
+        ("A=1\n# c\n\nnot a line\nB=2\n=3", vec![4, 6]),
+        ("A=1\nB=\"open\nmore\n", vec![2]),
+        ("A=\"two\nlines\"\nx y", vec![3]),
+    ] {
+        let problems = Machine::new().dotenv(text).problems();
+        let found: Vec<String> =
+            problems.iter().map(|p| p.split(": ").next().unwrap().to_owned()).collect();
+        let expected: Vec<String> = lines.iter().map(|line| format!("work/.env:{line}")).collect();
+        assert_eq!(found, expected, "{text}: {problems:?}");
+    }
+    let long = format!("A={}\nFLEET_MCP_LOG=loud", "x".repeat(20_000));
+    assert!(Machine::new().dotenv(&long).problems()[0].starts_with("work/.env:2: FLEET_MCP_LOG"));
+}
+
+#[test]
+fn home_is_expanded_and_relative_paths_start_where_they_are_written() {
+    for (text, expected) in [
+        ("~", "home"),
+        ("~/", "home"),
+        ("~/a/b", "home/a/b"),
+        ("a", "home/.config/fleet-mcp/a"),
+        ("./a/", "home/.config/fleet-mcp/a"),
+        ("/a", "/a"),
+        ("./~x", "home/.config/fleet-mcp/~x"),
+    ] {
+        let machine = Machine::new().config(&format!("auth.token_file = '{text}'"));
+        assert_eq!(machine.settings().auth.token_file, machine.path(expected), "{text}");
+    }
+    let machine = Machine::new()
+        .variable("FLEET_MCP_STATE_DIR", "state")
+        .flag("log.access_file", "~/access.log")
+        .config("[projects.a]\nrepository = '~/a'\n[projects.b]\nrepository = 'b.git'");
+    let settings = machine.settings();
+    assert_eq!(settings.state_dir, machine.path("work/state"));
+    assert_eq!(settings.auth.token_file, machine.path("work/state/auth_token"));
+    assert_eq!(settings.log.access_file, Some(machine.path("home/access.log")));
+    let repository = |at: usize| settings.projects[at].repository.clone().map(PathBuf::from);
+    assert_eq!(repository(0), Some(machine.path("home/a")));
+    assert_eq!(repository(1), Some(machine.path("home/.config/fleet-mcp/b.git")));
+    for text in ["~root/x", "", "a\0b"] {
+        let problems = Machine::new().flag("state_dir", text).problems();
+        assert!(problems[0].starts_with("--state-dir: "), "{problems:?}");
+    }
+}
+
+#[test]
+fn the_passwd_entry_is_the_home_without_a_variable() {
+    let mut machine = Machine::new();
+    // Root's own configuration is none of the test's business.
+    machine.environment = vec![("XDG_CONFIG_HOME".into(), machine.path("work").into())];
+    machine.euid = 0;
+
+    assert_eq!(machine.settings().state_dir, Path::new("/root/.fleet-mcp"));
+}
+
+#[test]
+fn without_any_home_absolute_paths_are_enough() {
+    let mut machine = Machine::new();
+    machine.environment.clear();
+    machine.euid = 3_999_999_999;
+    assert_eq!(
+        machine.problems(),
+        ["state_dir: there is no home directory to put it in; set it, or HOME"]
+    );
+
+    let settings = machine.variable("FLEET_MCP_STATE_DIR", "/srv/fleet").settings();
+
+    assert_eq!(settings.control_socket, Path::new("/srv/fleet/run/control.sock"));
+}
+
+#[test]
+fn systemds_directories_win_over_those_of_the_user() {
+    let machine = Machine::new();
+    let machine = machine
+        .file("etc/config.toml", "auth.enabled = true")
+        .variable("XDG_RUNTIME_DIR", "/run/user/1");
+    assert_eq!(machine.settings().control_socket, Path::new("/run/user/1/fleet-mcp/control.sock"));
+    let directory = machine.path("etc");
+
+    let settings = machine
+        .variable("CONFIGURATION_DIRECTORY", directory)
+        .variable("STATE_DIRECTORY", "/var/lib/fleet-mcp:/var/lib/other")
+        .variable("RUNTIME_DIRECTORY", "/run/fleet-mcp")
+        .settings();
+
+    assert!(settings.auth.enabled);
+    assert_eq!(settings.state_dir, Path::new("/var/lib/fleet-mcp"));
+    assert_eq!(settings.auth.token_file, Path::new("/var/lib/fleet-mcp/auth_token"));
+    assert_eq!(settings.control_socket, Path::new("/run/fleet-mcp/control.sock"));
+    let problems = Machine::new().variable("STATE_DIRECTORY", "relative").problems();
+    assert_eq!(problems, ["STATE_DIRECTORY: the value is not an absolute path"]);
+}
+
+#[test]
+fn xdg_config_home_counts_only_if_it_is_absolute() {
+    let machine = Machine::new()
+        .config("http.idle_timeout = 1")
+        .file("xdg/fleet-mcp/config.toml", "http.idle_timeout = 2");
+    let machine = machine.variable("XDG_CONFIG_HOME", "xdg");
+    assert_eq!(seconds(&machine), 1);
+    let directory = machine.path("xdg");
+
+    assert_eq!(seconds(&machine.variable("XDG_CONFIG_HOME", directory)), 2);
+}
+
+#[test]
+fn a_named_file_replaces_the_usual_one() {
+    let mut machine = Machine::new()
+        .config("http.idle_timeout = 1\nhttp.max_requests = 7")
+        .file("work/my/own.toml", "http.idle_timeout = 2")
+        .file("work/my/conf.d/a.toml", "http.body_timeout = 3");
+    machine.flags.config = Some("my/own.toml".into());
+
+    let settings = machine.settings();
+
+    assert_eq!(settings.http.idle_timeout, Duration::from_secs(2));
+    assert_eq!(settings.http.body_timeout, Duration::from_secs(3));
+    assert_eq!(settings.http.max_requests, 256);
+    machine.flags.config = Some("missing.toml".into());
+    assert!(machine.problems()[0].starts_with("work/missing.toml: can't be read: "));
+}
+
+#[test]
+fn what_is_no_readable_file_is_refused() {
+    let directory = Machine::new();
+    fs::create_dir(directory.path("home/.config/fleet-mcp/config.toml")).unwrap();
+    assert_eq!(
+        directory.problems(),
+        ["home/.config/fleet-mcp/config.toml: can't be read: not a regular file"]
+    );
+    let link = Machine::new();
+    symlink("nowhere", link.path("home/.config/fleet-mcp/conf.d/a.toml")).unwrap();
+    assert!(link.problems()[0].contains("conf.d/a.toml: can't be read: "));
+    let binary = Machine::new().config("");
+    fs::write(binary.path("home/.config/fleet-mcp/config.toml"), b"\n\xff").unwrap();
+    assert!(binary.problems()[0].ends_with("config.toml:2: the file is not UTF-8"));
+    let unreadable = Problem::unreadable(Path::new("/x"), &io::ErrorKind::PermissionDenied.into());
+    let help = "/x: can't be read: permission denied; make it readable for the daemon's user";
+    assert_eq!(unreadable.to_string(), help);
+    let others =
+        Machine::new().drop_in("README", "x").drop_in(".#a.toml", "x").drop_in("b.toml~", "x");
+    assert_eq!(others.load().unwrap().files.len(), 0);
+}
+
+#[test]
+fn listening_follows_authentication_unless_told() {
+    let listen = |machine: Machine| {
+        machine.settings().listen.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let on = || Machine::new().variable("FLEET_MCP_AUTH_ENABLED", "true");
+    assert_eq!(listen(on()), ["0.0.0.0:8000"]);
+    assert_eq!(listen(on().flag("listen", "localhost:0")), ["127.0.0.1:0"]);
+    let several = Machine::new().variable("FLEET_MCP_LISTEN", "127.0.0.1:0, 127.0.0.1:0,[::1]:80");
+    assert_eq!(listen(several), ["127.0.0.1:0", "127.0.0.1:0", "[::1]:80"]);
+    for text in [
+        "",
+        ",",
+        "8000",
+        ":8000",
+        "1.2.3.4",
+        "::1:x",
+        "[::1]",
+        "a b:1",
+        "1.2.3.4:65536",
+        "http://x:1",
+    ] {
+        let problems = Machine::new().variable("FLEET_MCP_LISTEN", text).problems();
+        assert!(problems[0].starts_with("FLEET_MCP_LISTEN: "), "{text}: {problems:?}");
+    }
+    assert!(
+        Machine::new().flag("listen", "[::1]:1,[::1]:1").problems()[0].ends_with("is listed twice")
+    );
+    assert!(Machine::new().config("listen = []").problems()[0].contains("the list is empty"));
+}
+
+#[test]
+fn values_outside_their_range_are_told_the_range() {
+    for (key, good, bad, range) in [
+        ("http.max_connections", ["1", "1000000"], ["0", "1000001"], "from 1 to 1000000"),
+        ("http.max_requests", ["1", "1000000"], ["-1", "+1"], "from 1 to 1000000"),
+        (
+            "http.max_body_bytes",
+            ["1 KiB", "1GiB"],
+            ["1023", "99999999999 GiB"],
+            "from 1 KiB to 1024 MiB",
+        ),
+        ("http.max_body_bytes", ["4096", "4 mb"], ["4 MiBs", "KiB"], "from 1 KiB to 1024 MiB"),
+        ("http.header_timeout", ["100ms", "10m"], ["99ms", "11m"], "from 100ms to 10m"),
+        ("http.body_timeout", ["1s", "1h"], ["0", "-5s"], "from 100ms to 1h"),
+        ("http.idle_timeout", ["75", "1m 30s"], ["soon", "3601"], "from 100ms to 1h"),
+        ("http.shutdown_timeout", ["0", "PT5M"], ["1.5.5s", ""], "from 0s to 10m"),
+    ] {
+        for text in good {
+            let machine = Machine::new().flag(key, text);
+            assert_eq!(machine.load().map(|_| ()), Ok(()), "{key} {text}");
+        }
+        for text in bad {
+            let problems = Machine::new().flag(key, text).problems();
+            assert!(problems[0].contains(range), "{problems:?}");
+        }
+    }
+}
+
+#[test]
+fn a_control_socket_too_long_to_bind_is_refused() {
+    let longest = format!("/{}", "s".repeat(106));
+    let machine = Machine::new().flag("control_socket", &longest);
+    assert_eq!(machine.settings().control_socket, Path::new(&longest));
+
+    let problems = Machine::new().flag("control_socket", &format!("{longest}s")).problems();
+
+    assert!(problems[0].starts_with("--control-socket: "));
+    assert!(problems[0].contains("has 108 bytes, and a Unix socket's path at most 107"));
+}
+
+#[test]
+fn texts_of_http_are_normalized_or_refused() {
+    let http = |key, text| Machine::new().flag(key, text).settings().http;
+    assert_eq!(
+        http("http.allowed_hosts", "A.example, ::1,[::1],10.0.0.1").allowed_hosts,
+        ["a.example", "[::1]", "[::1]", "10.0.0.1"]
+    );
+    assert_eq!(http("http.allowed_hosts", "").allowed_hosts.len(), 0);
+    assert_eq!(
+        http("http.allowed_origins", "HTTPS://A.b:443,http://[::1]:3000").allowed_origins,
+        ["https://a.b", "http://[::1]:3000"]
+    );
+    let networks: Vec<String> = http("http.trusted_proxies", "10.0.0.0/8,::1")
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(
+        http("http.public_url", "https://a.b/mcp/").public_url.as_deref(),
+        Some("https://a.b/mcp")
+    );
+    for (key, text) in [
+        ("http.allowed_hosts", "a:80"),
+        ("http.allowed_hosts", "http://a"),
+        ("http.allowed_hosts", "*"),
+        ("http.allowed_hosts", "a,,b"),
+        ("http.allowed_origins", "null"),
+        ("http.allowed_origins", "https://a/"),
+        ("http.allowed_origins", "https://*.a"),
+        ("http.trusted_proxies", "10.0.0.0/33"),
+        ("http.public_url", "ftp://a"),
+        ("http.public_url", "a.b"),
+        ("http.public_url", "https://a.b:0"),
+    ] {
+        assert_eq!(Machine::new().flag(key, text).problems().len(), 1, "{key} {text}");
+    }
+    let problems = Machine::new().flag("http.public_url", "https://me:hunter2@a.b").problems();
+    assert!(!problems[0].contains("hunter2"), "{problems:?}");
+}
+
+#[test]
+fn log_filters_are_levels_and_targets_with_levels() {
+    for text in ["off", "INFO", "warn,fleet_mcp=debug", "info, hyper=off"] {
+        let settings = Machine::new().variable("FLEET_MCP_LOG", text).settings();
+        assert_eq!(settings.log.filter, text.replace(' ', ""));
+    }
+    for text in ["", "debg", "info,", "fleet_mcp", "fleet_mcp=loud", "=info", "a=", "a[b]=info"] {
+        let problems = Machine::new().variable("FLEET_MCP_LOG", text).problems();
+        assert!(problems[0].contains("is not a log filter"), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn tls_needs_both_files() {
+    let both = Machine::new().config("http.tls = { certificate = 'c.pem', key = '/k.pem' }");
+    let tls = both.settings().http.tls.unwrap();
+    assert_eq!(tls.certificate, both.path("home/.config/fleet-mcp/c.pem"));
+    assert_eq!(tls.key, Path::new("/k.pem"));
+
+    let one = Machine::new().config("\nhttp.tls.certificate = 'c.pem'");
+
+    let expected = "home/.config/fleet-mcp/config.toml:2: http.tls.certificate: is set without `http.tls.key`; set both or neither";
+    assert_eq!(one.problems(), [expected]);
+}
+
+#[test]
+fn projects_and_roles_are_merged_key_by_key() {
+    let machine = Machine::new()
+        .config("[projects.Web]\nrepository = 'git@example.com:web.git'\ndescription = 'old'\n[roles.dev]\ndefault = true")
+        .drop_in("a.toml", "[projects.Web]\ndescription = 'new'\n[roles.review]\nprojects = ['web']");
+
+    let settings = machine.settings();
+
+    let web = Project {
+        name: "Web".into(),
+        description: "new".into(),
+        repository: Some("git@example.com:web.git".into()),
+    };
+    assert_eq!(settings.projects, [web]);
+    let role = |name: &str, projects: &[&str], default| Role {
+        name: name.into(),
+        description: String::new(),
+        projects: projects.iter().map(ToString::to_string).collect(),
+        default,
+    };
+    assert_eq!(settings.roles, [role("dev", &[], true), role("review", &["Web"], false)]);
+}
+
+#[test]
+fn wrong_projects_and_roles_are_refused() {
+    let long = format!("[projects.{}]", "x".repeat(65));
+    for (text, expected) in [
+        ("[projects.a]\n[projects.A]", "differs from `A` by upper and lower case only"),
+        ("[roles.'']", "an empty text is not a name of 1 to 64 printable characters"),
+        ("[roles.\"a\\tb\"]", "is not a name"),
+        ("[roles.' a']", "is not a name"),
+        (&long, "is not a name of 1 to 64"),
+        ("[roles.a]\nprojects = ['x']", "2: roles.a.projects: there is no project `x`"),
+        ("[roles.a]\nprojects = []", "names no project"),
+        (
+            "[roles.a]\ndefault = true\n[roles.b]\ndefault = true",
+            "4: roles.b.default: role `a` is the default already",
+        ),
+        (
+            "[projects.p]\n[roles.a]\ndefault = true\nprojects = ['P']\n[roles.b]\ndefault = true",
+            "role `a` is the default already",
+        ),
+        ("[projects.a]\nrepository = '--upload-pack=x:y'", "is not a path or URL"),
+        ("[projects.a]\nrepository = 5", "`5` is not a path"),
+        ("[projects.a]\ndescription = \"a\\u0007\"", "is not a text of printable characters"),
+    ] {
+        let problems = Machine::new().config(text).problems();
+        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+        assert!(problems[0].contains(expected), "{text}: {problems:?}");
+    }
+    let disjoint = "[projects.p]\n[projects.q]\n[roles.a]\ndefault = true\nprojects = ['p']\n[roles.b]\ndefault = true\nprojects = ['q']";
+    assert_eq!(Machine::new().config(disjoint).settings().roles.len(), 2);
+}
+
+#[test]
+fn the_table_of_keys_is_consistent() {
+    for key in KEYS {
+        let expected = match key.path {
+            "log.filter" => "FLEET_MCP_LOG".to_owned(),
+            path => format!("FLEET_MCP_{}", path.replace('.', "_").to_uppercase()),
+        };
+        assert_eq!(key.variable, expected);
+        assert_eq!(KEYS.iter().filter(|other| other.path == key.path).count(), 1, "{}", key.path);
+        assert!(key.help.ends_with('.'), "{}", key.path);
+    }
+}
+
+#[test]
+fn only_what_a_running_daemon_cannot_take_over_needs_a_restart() {
+    let base = || Machine::new().flag("state_dir", "/s");
+    let old = base().settings();
+    for (key, value, expected) in [
+        ("listen", "127.0.0.1:1", vec!["listen"]),
+        ("state_dir", "/t", vec!["state_dir", "control_socket", "auth.token_file"]),
+        ("control_socket", "/c", vec!["control_socket"]),
+        ("auth.token_file", "/a", vec!["auth.token_file"]),
+        ("auth.enabled", "true", vec!["listen"]),
+        ("http.max_connections", "9", vec!["http.max_connections"]),
+        ("http.max_requests", "9", vec![]),
+        ("http.idle_timeout", "9", vec![]),
+        ("log.filter", "debug", vec![]),
+        ("log.access_file", "/l", vec![]),
+        ("log.journal_socket", "/j", vec!["log.journal_socket"]),
+    ] {
+        let new = base().flag(key, value).settings();
+        assert_eq!(needs_restart(&old, &new), expected, "{key}");
+    }
+    let tls = |name: &str| {
+        base().flag("http.tls.certificate", name).flag("http.tls.key", name).settings()
+    };
+    assert_eq!(needs_restart(&old, &tls("/a")), ["http.tls"]);
+    assert_eq!(needs_restart(&tls("/a"), &tls("/b")).len(), 0);
+    let mut on = old.clone();
+    on.auth.enabled = true;
+    assert_eq!(needs_restart(&on, &old), ["auth.enabled"]);
+}

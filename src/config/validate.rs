@@ -1,0 +1,380 @@
+//! From merged raw values to [`Settings`]. Goes on after a problem, so that all are told at once; the
+//! placeholders that stand in for bad values never leave this module.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Problem, Surroundings,
+    fragment::{Entry, Fragment, Origin, Raw, Section, Sections, bare_or_quoted},
+    keys::{Key, Kind, PROJECTS, Preset, ROLES, Table},
+    value::{self, shown},
+};
+use crate::{
+    app::settings::{AuthSettings, HttpSettings, LogSettings, Settings, TlsSettings},
+    fleet::{Project, Role},
+};
+
+/// Longest path that a Unix socket can be bound to: `sun_path` is 108 bytes, with a NUL at the end.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Where clients connect unless the settings say otherwise.
+const PORT: u16 = 8000;
+
+pub(super) fn settings(
+    merged: &Fragment,
+    around: &Surroundings,
+    problems: &mut Vec<Problem>,
+) -> Settings {
+    let mut reader = Reader { merged, around, problems };
+    let enabled = reader.get("auth.enabled", value::boolean);
+    let state_dir = reader.path_or("state_dir", around.state_dir());
+    let in_state = |name: &str| Ok(state_dir.join(name));
+    let runtime = around.runtime_dir();
+    let control_socket =
+        runtime.map_or_else(|| in_state("run/control.sock"), |dir| Ok(dir.join("control.sock")));
+    let projects = reader.projects();
+    Settings {
+        listen: reader.listen(enabled),
+        control_socket: reader.control_socket(control_socket),
+        auth: AuthSettings {
+            enabled,
+            token_file: reader.path_or("auth.token_file", in_state("auth_token")),
+        },
+        http: reader.http(),
+        log: LogSettings {
+            filter: reader.get("log.filter", value::filter),
+            access_file: reader.path("log.access_file"),
+            journal_socket: reader.path("log.journal_socket").unwrap_or_default(),
+        },
+        roles: reader.roles(&projects),
+        projects,
+        state_dir,
+    }
+}
+
+struct Reader<'a> {
+    merged: &'a Fragment,
+    around: &'a Surroundings,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    /// What was written for a key, else its default.
+    fn entry(&self, path: &str) -> Option<Entry> {
+        self.merged.values.get(path).cloned().or_else(|| match Key::at(path)?.default {
+            Preset::Value(text) => {
+                Some(Entry { raw: Raw::Text(text.to_owned()), origin: Origin::Default })
+            }
+            Preset::Computed(_) | Preset::Nothing => None,
+        })
+    }
+
+    fn get<T: Default>(&mut self, path: &str, read: impl Fn(&Raw, Kind) -> Option<T>) -> T {
+        self.optional(path, read).unwrap_or_default()
+    }
+
+    fn optional<T>(&mut self, path: &str, read: impl Fn(&Raw, Kind) -> Option<T>) -> Option<T> {
+        let kind = Key::at(path)?.kind;
+        let entry = self.entry(path)?;
+        self.read(&entry, path, kind, read)
+    }
+
+    fn read<T>(
+        &mut self,
+        entry: &Entry,
+        path: &str,
+        kind: Kind,
+        read: impl Fn(&Raw, Kind) -> Option<T>,
+    ) -> Option<T> {
+        let value = read(&entry.raw, kind);
+        if value.is_none() {
+            self.reject(&entry.origin, path, misfit(&entry.raw, kind));
+        }
+        value
+    }
+
+    fn list<T>(&mut self, path: &str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        match (Key::at(path), self.entry(path)) {
+            (Some(key), Some(entry)) => {
+                self.items(&entry, path, key.kind, |text| read(text).ok_or(None))
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The elements of an array, or of a text with commas; an empty text is an empty list.
+    fn items<T>(
+        &mut self,
+        entry: &Entry,
+        path: &str,
+        kind: Kind,
+        read: impl Fn(&str) -> Result<T, Option<String>>,
+    ) -> Vec<T> {
+        let items: Vec<(Raw, Option<usize>)> = match &entry.raw {
+            Raw::List(items) => {
+                items.iter().map(|(raw, line)| (raw.clone(), Some(*line))).collect()
+            }
+            Raw::Text(text) if text.trim().is_empty() => Vec::new(),
+            Raw::Text(text) => {
+                text.split(',').map(|item| (Raw::Text(item.trim().to_owned()), None)).collect()
+            }
+            other => vec![(other.clone(), None)],
+        };
+        let mut values = Vec::with_capacity(items.len());
+        for (raw, line) in items {
+            match raw.text().ok_or(None).and_then(&read) {
+                Ok(value) => values.push(value),
+                Err(why) => {
+                    let why = why.unwrap_or_else(|| misfit(&raw, kind));
+                    self.reject(&entry.origin.at_line(line), path, why);
+                }
+            }
+        }
+        values
+    }
+
+    fn path(&mut self, path: &str) -> Option<PathBuf> {
+        let entry = self.entry(path)?;
+        let home = self.around.home.as_deref();
+        let read = match entry.raw.text() {
+            Some(text) => value::path(text, self.around.base(&entry.origin), home),
+            None => Err(misfit(&entry.raw, Kind::Path)),
+        };
+        match read {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.reject(&entry.origin, path, why);
+                Some(PathBuf::new())
+            }
+        }
+    }
+
+    fn path_or(&mut self, path: &str, default: Result<PathBuf, String>) -> PathBuf {
+        self.path(path).unwrap_or_else(|| {
+            default.unwrap_or_else(|why| {
+                self.reject(&Origin::Default, path, why);
+                PathBuf::new()
+            })
+        })
+    }
+
+    fn listen(&mut self, auth_enabled: bool) -> Vec<SocketAddr> {
+        let Some(entry) = self.entry("listen") else {
+            let ip = if auth_enabled { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+            return vec![SocketAddr::from((ip, PORT))];
+        };
+        let known = self.problems.len();
+        let addresses = self.items(&entry, "listen", Kind::Addresses, value::address);
+        if addresses.is_empty() && self.problems.len() == known {
+            self.reject(
+                &entry.origin,
+                "listen",
+                "the list is empty; name an address, or leave it out",
+            );
+        }
+        let mut seen = BTreeSet::new();
+        for address in &addresses {
+            if address.port() != 0 && !seen.insert(address) {
+                self.reject(&entry.origin, "listen", format!("`{address}` is listed twice"));
+            }
+        }
+        addresses
+    }
+
+    fn control_socket(&mut self, default: Result<PathBuf, String>) -> PathBuf {
+        let path = self.path_or("control_socket", default);
+        let length = path.as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            let origin = self.entry("control_socket").map_or(Origin::Default, |entry| entry.origin);
+            let why = format!(
+                "`{}` has {length} bytes, and a Unix socket's path at most {MAX_SOCKET_PATH}; set a shorter one",
+                path.display()
+            );
+            self.reject(&origin, "control_socket", why);
+        }
+        path
+    }
+
+    fn http(&mut self) -> HttpSettings {
+        HttpSettings {
+            allowed_hosts: self.list("http.allowed_hosts", value::host_name),
+            allowed_origins: self.list("http.allowed_origins", value::origin),
+            trusted_proxies: self.list("http.trusted_proxies", value::network),
+            public_url: self.optional("http.public_url", value::url),
+            max_body_bytes: self.get("http.max_body_bytes", value::size),
+            header_timeout: self.get("http.header_timeout", value::duration),
+            body_timeout: self.get("http.body_timeout", value::duration),
+            idle_timeout: self.get("http.idle_timeout", value::duration),
+            max_connections: self.get("http.max_connections", value::count),
+            max_requests: self.get("http.max_requests", value::count),
+            shutdown_timeout: self.get("http.shutdown_timeout", value::duration),
+            tls: self.tls(),
+        }
+    }
+
+    fn tls(&mut self) -> Option<TlsSettings> {
+        const CERTIFICATE: &str = "http.tls.certificate";
+        const KEY: &str = "http.tls.key";
+        match (self.path(CERTIFICATE), self.path(KEY)) {
+            (Some(certificate), Some(key)) => return Some(TlsSettings { certificate, key }),
+            (None, None) => {}
+            (Some(_), None) => self.reject_alone(CERTIFICATE, KEY),
+            (None, Some(_)) => self.reject_alone(KEY, CERTIFICATE),
+        }
+        None
+    }
+
+    fn reject_alone(&mut self, path: &str, missing: &str) {
+        let origin = self.entry(path).map_or(Origin::Default, |entry| entry.origin);
+        self.reject(&origin, path, format!("is set without `{missing}`; set both or neither"));
+    }
+
+    fn projects(&mut self) -> Vec<Project> {
+        let sections = &self.merged.projects;
+        self.names(&PROJECTS, sections);
+        let mut projects = Vec::with_capacity(sections.len());
+        for (name, section) in sections {
+            projects.push(Project {
+                name: name.clone(),
+                description: self.field(&PROJECTS, name, section, "description", value::line),
+                repository: self.repository(name, section),
+            });
+        }
+        projects
+    }
+
+    fn repository(&mut self, name: &str, section: &Section) -> Option<String> {
+        let entry = section.fields.get("repository")?;
+        let home = self.around.home.as_deref();
+        let read = match entry.raw.text() {
+            Some(text) => value::repository(text, self.around.base(&entry.origin), home),
+            None => Err(misfit(&entry.raw, Kind::Path)),
+        };
+        read.map_err(|why| {
+            self.reject(&entry.origin, &path_of(&PROJECTS, name, "repository"), why);
+        })
+        .ok()
+    }
+
+    fn roles(&mut self, projects: &[Project]) -> Vec<Role> {
+        let sections = &self.merged.roles;
+        self.names(&ROLES, sections);
+        let mut roles = Vec::with_capacity(sections.len());
+        for (name, section) in sections {
+            roles.push(Role {
+                name: name.clone(),
+                description: self.field(&ROLES, name, section, "description", value::line),
+                projects: self.offering(name, section, projects),
+                default: self.field(&ROLES, name, section, "default", value::boolean),
+            });
+        }
+        self.one_default_each(&roles, projects);
+        roles
+    }
+
+    /// A role's projects, by the names that their own tables have.
+    fn offering(&mut self, name: &str, section: &Section, projects: &[Project]) -> Vec<String> {
+        let Some(entry) = section.fields.get("projects") else {
+            return Vec::new();
+        };
+        let path = path_of(&ROLES, name, "projects");
+        let known = self.problems.len();
+        let names = self.items(entry, &path, Kind::Names, |text| {
+            let project =
+                projects.iter().find(|project| project.name.to_lowercase() == text.to_lowercase());
+            let project = project.map(|project| project.name.clone());
+            project.ok_or_else(|| {
+                Some(format!("there is no project {}; add `[projects.NAME]`", shown(text)))
+            })
+        });
+        if names.is_empty() && self.problems.len() == known {
+            let why = "names no project; leave it out to offer the role for all";
+            self.reject(&entry.origin, &path, why);
+        }
+        names
+    }
+
+    /// Two defaults for one project would leave the choice to chance.
+    fn one_default_each(&mut self, roles: &[Role], projects: &[Project]) {
+        let defaults: Vec<&Role> = roles.iter().filter(|role| role.default).collect();
+        for (at, role) in defaults.iter().enumerate() {
+            let rival = defaults.iter().take(at).find(|earlier| {
+                let both_for_all = role.projects.is_empty() && earlier.projects.is_empty();
+                let both_for =
+                    |p: &Project| role.offered_by(&p.name) && earlier.offered_by(&p.name);
+                both_for_all || projects.iter().any(both_for)
+            });
+            let entry =
+                self.merged.roles.get(&role.name).and_then(|role| role.fields.get("default"));
+            if let (Some(rival), Some(entry)) = (rival, entry) {
+                let why = format!("role {} is the default already; keep one", shown(&rival.name));
+                self.reject(&entry.origin, &path_of(&ROLES, &role.name, "default"), why);
+            }
+        }
+    }
+
+    /// Checks the names of a table's sections: printable, and unique in any case.
+    fn names(&mut self, table: &Table, sections: &Sections) {
+        let mut seen = BTreeMap::new();
+        for (name, section) in sections {
+            let path = format!("{}.{}", table.name, bare_or_quoted(name));
+            if value::name(name).is_none() {
+                self.reject(
+                    &section.origin,
+                    &path,
+                    format!("{} is not {}", shown(name), Kind::Names),
+                );
+            }
+            if let Some(other) = seen.insert(name.to_lowercase(), name) {
+                let why = format!("differs from {} by upper and lower case only", shown(other));
+                self.reject(&section.origin, &path, why);
+            }
+        }
+    }
+
+    fn field<T: Default>(
+        &mut self,
+        table: &Table,
+        name: &str,
+        section: &Section,
+        field: &str,
+        read: impl Fn(&Raw, Kind) -> Option<T>,
+    ) -> T {
+        let known = table.fields.iter().find(|known| known.name == field);
+        let (Some(known), Some(entry)) = (known, section.fields.get(field)) else {
+            return T::default();
+        };
+        self.read(entry, &path_of(table, name, field), known.kind, read).unwrap_or_default()
+    }
+
+    fn reject(&mut self, origin: &Origin, path: &str, why: impl Display) {
+        self.problems.push(Problem::new(origin.of(path), why.to_string()));
+    }
+}
+
+fn path_of(table: &Table, name: &str, field: &str) -> String {
+    format!("{}.{}.{field}", table.name, bare_or_quoted(name))
+}
+
+/// What is wrong with a value, without what may hold a password.
+fn misfit(raw: &Raw, kind: Kind) -> String {
+    match kind {
+        Kind::Url | Kind::Origins if raw.text().is_some() => format!("the value is not {kind}"),
+        _ => format!("{} is not {kind}", raw.shown()),
+    }
+}
+
+impl Surroundings {
+    /// What a relative path starts at: the folder of the file that has it, else the working directory.
+    fn base<'a>(&'a self, origin: &'a Origin) -> &'a Path {
+        match origin {
+            Origin::File(path, _) => path.parent().unwrap_or(&self.working_dir),
+            _ => &self.working_dir,
+        }
+    }
+}
