@@ -87,8 +87,10 @@ impl Refusals {
 
     /// The sources that are not ready for authentication, busiest first.
     pub fn unready(&self) -> Vec<(Source, Unready)> {
-        let mut sources: Vec<_> =
-            lock(&self.unready).iter().map(|(source, unready)| (*source, unready.clone())).collect();
+        let mut sources: Vec<_> = lock(&self.unready)
+            .iter()
+            .map(|(source, unready)| (*source, unready.clone()))
+            .collect();
         sources.sort_by(|(a, x), (b, y)| y.requests.cmp(&x.requests).then(a.cmp(b)));
         sources
     }

@@ -63,7 +63,8 @@ impl App {
     pub async fn status(&self) -> Status {
         let settings = self.settings();
         let token_file_state = self.tokens.file_state().await;
-        let mut tokens: Vec<_> = self.tokens.all().iter().map(|issued| token_status(issued)).collect();
+        let mut tokens: Vec<_> =
+            self.tokens.all().iter().map(|issued| token_status(issued)).collect();
         tokens.sort_by(|a, b| a.name.cmp(&b.name));
         Status {
             phase: self.phase(),

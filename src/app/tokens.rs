@@ -19,8 +19,7 @@ use super::{
     ports::{FileState, PrimaryToken, StoreError, TokenStore},
 };
 use crate::auth::{
-    Digest, Principal, Refusal, Registry, Secret, Token, Verdict, header, secret,
-    token::PRIMARY,
+    Digest, Principal, Refusal, Registry, Secret, Token, Verdict, header, secret, token::PRIMARY,
 };
 
 /// A token in force, with what the daemon observes of it.
@@ -70,6 +69,16 @@ impl std::borrow::Borrow<Token> for Arc<Issued> {
     fn borrow(&self) -> &Token {
         &self.token
     }
+}
+
+/// Where the primary token that is now in force came from. For the moment of the start, when it may
+/// be shown.
+#[derive(Debug)]
+pub enum InForce {
+    /// It was in the file.
+    Loaded(Secret),
+    /// It was made just now, and written.
+    Created(Secret),
 }
 
 /// A fresh secret, for the reply that issues it.
@@ -124,28 +133,28 @@ impl Tokens {
     }
 
     /// Takes the primary token from its file, or makes the first one and writes it. Blocks on the
-    /// disk. Tells whether it was made just now.
+    /// disk.
     ///
     /// # Errors
     /// When the file can't be used or written; no token is in force then.
-    pub fn load_or_create(&self) -> Result<Option<Secret>, StoreError> {
-        if self.load()? {
-            return Ok(None);
+    pub fn load_or_create(&self) -> Result<InForce, StoreError> {
+        if let Some(secret) = self.load()? {
+            return Ok(InForce::Loaded(secret));
         }
         let primary = self.generate();
         self.store.create(&primary)?;
         audit::token_created(PRIMARY, &primary.secret.digest().fingerprint());
         self.publish(&primary);
-        Ok(Some(primary.secret))
+        Ok(InForce::Created(primary.secret))
     }
 
     /// Takes the primary token from its file, if there is one. Blocks on the disk.
     ///
     /// # Errors
     /// When the file can't be used.
-    pub fn load(&self) -> Result<bool, StoreError> {
+    pub fn load(&self) -> Result<Option<Secret>, StoreError> {
         let primary = self.store.load()?;
-        Ok(primary.inspect(|primary| self.publish(primary)).is_some())
+        Ok(primary.inspect(|primary| self.publish(primary)).map(|primary| primary.secret))
     }
 
     /// Judges the Authorization headers of one request. Counts a use of a valid token.
@@ -177,7 +186,11 @@ impl Tokens {
     ///
     /// # Errors
     /// When there is no such token or it can't be persisted; then the old secret stays valid.
-    pub async fn rotate(self: &Arc<Self>, name: &str, by: Principal) -> Result<Rotated, TokenError> {
+    pub async fn rotate(
+        self: &Arc<Self>,
+        name: &str,
+        by: Principal,
+    ) -> Result<Rotated, TokenError> {
         if name != PRIMARY {
             return Err(TokenError::NotFound(name.chars().take(64).collect()));
         }

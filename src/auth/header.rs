@@ -67,8 +67,19 @@ mod tests {
         assert_eq!(judge(&["Bearer abc"]), Ok(b"abc".as_slice()));
         assert_eq!(judge(&[]), Err(Refusal::MissingToken));
         for malformed in [
-            "", "Bearer", "Bearer ", "bearer abc", "BEARER abc", "Bearer  abc", "Bearer\tabc",
-            "Bearer abc def", "Bearer abc ", " Bearer abc", "Basic abc", "abc", "Bearer é",
+            "",
+            "Bearer",
+            "Bearer ",
+            "bearer abc",
+            "BEARER abc",
+            "Bearer  abc",
+            "Bearer\tabc",
+            "Bearer abc def",
+            "Bearer abc ",
+            " Bearer abc",
+            "Basic abc",
+            "abc",
+            "Bearer é",
             "Bearer a\u{7f}",
         ] {
             assert_eq!(judge(&[malformed]), Err(Refusal::MalformedHeader), "{malformed:?}");

@@ -1,2 +1,5 @@
 //! The daemon.
-fn main() {}
+
+fn main() -> fleet_mcp::exit::Exit {
+    fleet_mcp::daemon::main()
+}

@@ -1,2 +1,5 @@
 //! The control program.
-fn main() {}
+
+fn main() -> fleet_mcp::exit::Exit {
+    fleet_mcp::cli::main()
+}

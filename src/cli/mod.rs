@@ -1,1 +1,86 @@
-//! To come.
+//! The program `fleetctl`: the operator's side of the control socket.
+
+mod args;
+mod client_config;
+mod failure;
+mod output;
+mod socket;
+mod status;
+mod token;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::{
+    args::{Args, TokenVerb, Verb},
+    failure::Failure,
+    output::Output,
+};
+use crate::{
+    control::{api, client::Client},
+    exit::Exit,
+};
+
+pub use args::Args as CommandLine;
+
+/// Runs the program.
+pub fn main() -> Exit {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(text) => {
+            let exit = if text.use_stderr() { Exit::Usage } else { Exit::Ok };
+            // Nobody is left to tell if this fails.
+            let _ = text.print();
+            return exit;
+        }
+    };
+    let output = Output::new(args.json);
+    match run(args, &output) {
+        Ok(()) => Exit::Ok,
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+fn run(args: Args, output: &Output) -> Result<(), Failure> {
+    let client = Client::new(&socket::find(args.socket.as_deref()));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from_io)?;
+    runtime.block_on(async {
+        match args.verb {
+            Verb::Status => status::show(&client, output).await,
+            Verb::Rotate(rotate) => token::rotate(&client, output, &rotate.name).await,
+            Verb::Token { verb: TokenVerb::Show { name } } => {
+                token::show(&client, output, &name).await
+            }
+            Verb::Token { verb: TokenVerb::Rotate(rotate) } => {
+                token::rotate(&client, output, &rotate.name).await
+            }
+            Verb::Reload => reload(&client, output).await,
+            Verb::ClientConfig { client: program, url } => {
+                client_config::show(&client, output, program, url).await
+            }
+            Verb::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Args::command(), "fleetctl", &mut script);
+                output.bytes(&script)
+            }
+        }
+    })
+}
+
+async fn reload(client: &Client, output: &Output) -> Result<(), Failure> {
+    let reloaded: api::Reloaded = client.post(api::RELOAD).await?;
+    if output.is_json() {
+        return output.json(&reloaded);
+    }
+    for warning in &reloaded.warnings {
+        output.note(&format!("warning: {warning}"));
+    }
+    if !reloaded.needs_restart.is_empty() {
+        let keys = reloaded.needs_restart.join(", ");
+        output.note(&format!("warning: changed, but only after a restart: {keys}"));
+    }
+    output.note("Configuration reloaded.");
+    Ok(())
+}

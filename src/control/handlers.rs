@@ -33,12 +33,11 @@ pub(super) async fn reload(
     let reloaded = control.reload.reload().await.map_err(|error| {
         Failure::new(StatusCode::CONFLICT, "CONFLICT", "nothing was reloaded")
             .because(error.problems)
-            .help("mend the configuration (fleet-mcp check-config tells all problems), reload again")
+            .help(
+                "mend the configuration (fleet-mcp check-config tells all problems), reload again",
+            )
     })?;
-    Ok(Json(api::Reloaded {
-        needs_restart: reloaded.needs_restart,
-        warnings: reloaded.warnings,
-    }))
+    Ok(Json(api::Reloaded { needs_restart: reloaded.needs_restart, warnings: reloaded.warnings }))
 }
 
 pub(super) async fn rotate(
@@ -86,8 +85,9 @@ impl From<TokenError> for Failure {
             TokenError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message),
             TokenError::NoneYet => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
                 .help("make one with `fleetctl rotate`"),
-            TokenError::NotOnDisk => Self::new(StatusCode::CONFLICT, "CONFLICT", message)
-                .help("the daemon keeps only a digest of it; make a new one with `fleetctl rotate`"),
+            TokenError::NotOnDisk => Self::new(StatusCode::CONFLICT, "CONFLICT", message).help(
+                "the daemon keeps only a digest of it; make a new one with `fleetctl rotate`",
+            ),
             TokenError::NotPersisted(store) => {
                 with_store(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", store)
             }
@@ -101,7 +101,8 @@ impl From<TokenError> for Failure {
 }
 
 fn causes(error: &dyn Error) -> Vec<String> {
-    std::iter::successors(error.source(), |cause| cause.source()).map(ToString::to_string).collect()
+    let chain = std::iter::successors(error.source(), |&cause| cause.source());
+    chain.map(ToString::to_string).collect()
 }
 
 impl From<Status> for api::Status {

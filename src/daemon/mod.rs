@@ -1,1 +1,150 @@
-//! To come.
+//! The program `fleet-mcp`: phases from the command line to the last log entry.
+
+pub mod args;
+mod check_config;
+mod failure;
+mod listen;
+mod reload;
+mod serve;
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    sync::Arc,
+};
+
+use tokio::sync::watch;
+
+use self::{
+    args::{Args, Verb},
+    failure::Failure,
+};
+use crate::{
+    app::{
+        App,
+        clock::{Clock, SystemClock},
+        tokens::{InForce, Tokens},
+    },
+    auth::Secret,
+    config::{self, Loaded, Sources},
+    exit::Exit,
+    fleet::Snapshot,
+    log,
+    stores::{StateDir, TokenFile},
+};
+
+/// Runs the program.
+pub fn main() -> Exit {
+    match args::parse() {
+        Ok(args) if args.command == Verb::CheckConfig => check_config::run(args.flags),
+        Ok(args) => serve(args),
+        Err(text) => {
+            let exit = if text.use_stderr() { Exit::Usage } else { Exit::Ok };
+            // Nobody is left to tell if this fails.
+            let _ = text.print();
+            exit
+        }
+    }
+}
+
+fn serve(args: Args) -> Exit {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        return Failure::new("can't keep secrets out of core dumps").caused_by(error).report();
+    }
+    let sources = match Sources::of_process(args.flags) {
+        Ok(sources) => sources,
+        Err(error) => {
+            return Failure::new("the working directory can't be used").caused_by(error).report();
+        }
+    };
+    let loaded = match config::load(&sources) {
+        Ok(loaded) => loaded,
+        Err(errors) => return failure::report_config(&errors),
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = match log::init(&loaded.settings.log, Arc::clone(&clock)) {
+        Ok(log) => Arc::new(log),
+        Err(error) => return Failure::new("can't log").caused_by(error).report(),
+    };
+    log_panics();
+    let served = start(&sources, loaded, args.print_token, &log, clock);
+    let exit = served.map_or_else(|failure| failure.log(&log), |()| Exit::Ok);
+    log.flush(log::FLUSH_TIMEOUT);
+    exit
+}
+
+fn start(
+    sources: &Sources,
+    loaded: Loaded,
+    print_token: bool,
+    log: &Arc<log::Guard>,
+    clock: Arc<dyn Clock>,
+) -> Result<(), Failure> {
+    let settings = Arc::new(loaded.settings);
+    let mut warnings = loaded.warnings;
+    let _lock = StateDir::open(&settings.state_dir)?;
+    let file = TokenFile::new(settings.auth.token_file.clone(), &settings.state_dir);
+    let tokens = Arc::new(Tokens::new(Arc::new(file), Arc::clone(&clock)));
+    if settings.auth.enabled {
+        tracing::info!("Authentication enabled");
+        announce(&tokens.load_or_create()?, &settings.auth.token_file, print_token);
+    } else {
+        tracing::warn!(
+            "Authentication is off: every request is served; set FLEET_MCP_AUTH_ENABLED=true to \
+             turn it on"
+        );
+        match tokens.load() {
+            Ok(Some(secret)) if print_token => print(&secret),
+            Ok(_) => {}
+            Err(error) => warnings.push(format!(
+                "authentication can't be turned on: {}; {}",
+                failure::chain(&error),
+                error.help
+            )),
+        }
+    }
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    // Agents come with the supervisor; without one the fleet is empty and stays so.
+    let fleet = watch::Sender::new(Arc::new(Snapshot::default()));
+    let app = Arc::new(App::new(settings, tokens, fleet.subscribe(), clock));
+    app.set_warnings(warnings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("can't start the runtime").caused_by(error))?;
+    runtime.block_on(serve::run(app, sources, log))
+}
+
+/// Tells where the token is; shows it only to somebody who looks or has asked.
+fn announce(token: &InForce, file: &std::path::Path, print_token: bool) {
+    let (secret, made) = match token {
+        InForce::Loaded(secret) => (secret, false),
+        InForce::Created(secret) => (secret, true),
+    };
+    if print_token || (made && std::io::stdout().is_terminal()) {
+        print(secret);
+    }
+    let verb = if made { "saved to" } else { "loaded from" };
+    tracing::info!("Token {verb}: {}", file.display());
+}
+
+fn print(secret: &Secret) {
+    let mut line = zeroize::Zeroizing::new(String::with_capacity(secret.expose().len() + 8));
+    line.push_str("Token: ");
+    line.push_str(secret.expose());
+    line.push('\n');
+    let mut stdout = std::io::stdout().lock();
+    if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, "can't print the token");
+    }
+}
+
+/// A panic is a bug; it goes where the operator looks.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let text = panic.payload_as_str().unwrap_or("no text");
+        tracing::error!(place, "internal error, please report it: {text}");
+    }));
+}

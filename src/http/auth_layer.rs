@@ -79,8 +79,9 @@ async fn run_until_revoked(app: &App, issued: &Issued, request: Request, next: N
     // An answer that was ready at the moment of the revocation is not given either.
     match response.filter(|_| !revoked.is_cancelled()) {
         Some(response) if response.body().size_hint().exact().is_some() => response,
-        Some(response) => response
-            .map(|body| Body::new(Revocable::new(body, revoked.clone().cancelled_owned()))),
+        Some(response) => {
+            response.map(|body| Body::new(Revocable::new(body, revoked.clone().cancelled_owned())))
+        }
         None => {
             let digest = Some(issued.token.digest);
             closing(refuse(app, &outline, Refusal::Revoked, digest, Body::empty()).await)

@@ -18,11 +18,7 @@ pub(crate) struct HttpError {
 }
 
 impl HttpError {
-    pub(crate) fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
     }
 
@@ -45,7 +41,8 @@ impl From<FleetError> for HttpError {
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
         let body = Json(json!({"error": {"code": self.code, "message": self.message}}));
-        let mut response = (self.status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
+        let mut response =
+            (self.status, [(header::CACHE_CONTROL, "no-store")], body).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -30,14 +30,14 @@ use crate::app::{App, settings::HttpSettings};
 pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let settings = app.settings();
     let loopback_only = !app.enforces_auth() && app.is_loopback_only();
-    let refused = if !host_is_allowed(request.headers(), request.uri(), &settings.http, loopback_only)
-    {
-        ("host_not_allowed", "this server does not answer for the Host of the request")
-    } else if !origin_is_allowed(request.headers(), &settings.http) {
-        ("origin_not_allowed", "this server takes no requests from the Origin of the request")
-    } else {
-        return next.run(request).await;
-    };
+    let refused =
+        if !host_is_allowed(request.headers(), request.uri(), &settings.http, loopback_only) {
+            ("host_not_allowed", "this server does not answer for the Host of the request")
+        } else if !origin_is_allowed(request.headers(), &settings.http) {
+            ("origin_not_allowed", "this server takes no requests from the Origin of the request")
+        } else {
+            return next.run(request).await;
+        };
     let (reason, message) = refused;
     Outline::of(&request).tell(|info| app.refusals.forbidden(reason, info));
     closing(HttpError::new(StatusCode::FORBIDDEN, "FORBIDDEN", message).into_response())
@@ -58,7 +58,9 @@ fn host_is_allowed(
     };
     let mut hosts = headers.get_all(HOST).iter().map(authority).peekable();
     let named = hosts.peek().is_some() || uri.authority().is_some();
-    named && hosts.all(|host| host.as_ref().is_some_and(allowed)) && uri.authority().is_none_or(allowed)
+    named
+        && hosts.all(|host| host.as_ref().is_some_and(allowed))
+        && uri.authority().is_none_or(allowed)
 }
 
 fn origin_is_allowed(headers: &HeaderMap, settings: &HttpSettings) -> bool {
@@ -68,7 +70,8 @@ fn origin_is_allowed(headers: &HeaderMap, settings: &HttpSettings) -> bool {
         if settings.allowed_origins.iter().any(|origin| origin.eq_ignore_ascii_case(text)) {
             return true;
         }
-        let Some(origin) = text.parse::<Uri>().ok().and_then(|uri| uri.into_parts().authority) else {
+        let Some(origin) = text.parse::<Uri>().ok().and_then(|uri| uri.into_parts().authority)
+        else {
             return false;
         };
         is_loopback(origin.host()) || own.as_ref() == Some(&origin)
@@ -128,12 +131,21 @@ mod tests {
             host_is_allowed(&headers, &Uri::from_static("/mcp"), &settings, restricted)
         };
 
-        for host in ["localhost", "LOCALHOST:8000", "a.localhost", "127.0.0.1:1", "127.9.9.9", "[::1]:8000"] {
+        for host in
+            ["localhost", "LOCALHOST:8000", "a.localhost", "127.0.0.1:1", "127.9.9.9", "[::1]:8000"]
+        {
             assert!(allowed(host, true), "{host}");
         }
         for host in [
-            "evil.example.com", "127.0.0.1.evil.com", "localhost.evil.com", "x/health?", "",
-            "evil@localhost", "[::2]", "0.0.0.0", "192.168.0.1:8000",
+            "evil.example.com",
+            "127.0.0.1.evil.com",
+            "localhost.evil.com",
+            "x/health?",
+            "",
+            "evil@localhost",
+            "[::2]",
+            "0.0.0.0",
+            "192.168.0.1:8000",
         ] {
             assert!(!allowed(host, true), "{host}");
         }
@@ -167,14 +179,23 @@ mod tests {
         };
 
         for origin in [
-            "https://fleet.example.com", "https://app.example.com", "HTTPS://APP.EXAMPLE.COM",
-            "http://localhost:3000", "http://127.0.0.1:9", "http://[::1]:9",
+            "https://fleet.example.com",
+            "https://app.example.com",
+            "HTTPS://APP.EXAMPLE.COM",
+            "http://localhost:3000",
+            "http://127.0.0.1:9",
+            "http://[::1]:9",
         ] {
             assert!(allowed(origin), "{origin}");
         }
         for origin in [
-            "https://evil.com", "null", "", "https://app.example.com.evil.com",
-            "https://localhost.evil.com", "https://app.example.com:444", "é",
+            "https://evil.com",
+            "null",
+            "",
+            "https://app.example.com.evil.com",
+            "https://localhost.evil.com",
+            "https://app.example.com:444",
+            "é",
         ] {
             assert!(!allowed(origin), "{origin}");
         }

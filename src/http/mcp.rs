@@ -103,9 +103,8 @@ fn principal(context: &RequestContext<RoleServer>) -> Result<Principal, ErrorDat
 }
 
 fn describe(tool: &'static Tool) -> rmcp::model::Tool {
-    let annotations = ToolAnnotations::with_title(tool.title)
-        .read_only(tool.read_only)
-        .open_world(false);
+    let annotations =
+        ToolAnnotations::with_title(tool.title).read_only(tool.read_only).open_world(false);
     rmcp::model::Tool::new(tool.name, tool.description, Arc::clone(&tool.input))
         .with_title(tool.title)
         .with_raw_output_schema(Arc::clone(&tool.output))

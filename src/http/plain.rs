@@ -79,10 +79,7 @@ fn from_body(body: &[u8]) -> Result<Map<String, Value>, FleetError> {
 }
 
 /// A query is all text; the tool's schema says which arguments are numbers or booleans.
-fn from_query(
-    tool: &Tool,
-    query: Vec<(String, String)>,
-) -> Result<Map<String, Value>, FleetError> {
+fn from_query(tool: &Tool, query: Vec<(String, String)>) -> Result<Map<String, Value>, FleetError> {
     let mut arguments = Map::new();
     for (name, text) in query {
         let kind = tool.input.get("properties").and_then(|all| all.get(&name));

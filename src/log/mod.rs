@@ -42,7 +42,7 @@ use self::{
 use crate::app::{clock::Clock, settings::LogSettings};
 
 /// How long the end of the program may be held up by a sink that does not take the last entries.
-const END_LIMIT: Duration = Duration::from_secs(1);
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where entries go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,7 +236,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         // A thread that does not answer hangs in a write: it ends with the process.
-        if self.queue.ask(Item::Stop, END_LIMIT)
+        if self.queue.ask(Item::Stop, FLUSH_TIMEOUT)
             && let Some(thread) = self.thread.take()
         {
             let _ = thread.join();

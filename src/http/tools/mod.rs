@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -145,6 +145,12 @@ fn schema<T: JsonSchema>() -> Arc<Map<String, Value>> {
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;
     settings.meta_schema = None;
+    // The widths of Rust's integers are no formats of JSON Schema: clients warn of them.
+    settings.transforms.push(Box::new(RecursiveTransform(|schema: &mut Schema| {
+        if schema.get("type").is_some_and(|kind| kind == "integer") {
+            schema.remove("format");
+        }
+    })));
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
     schema.remove("title");
     Arc::new(schema.as_object().cloned().unwrap_or_default())
@@ -163,6 +169,7 @@ mod tests {
             assert_eq!(tool.output["type"], "object", "{}", tool.name);
             let schemas = format!("{:?}{:?}", tool.input, tool.output);
             assert!(!schemas.contains("$ref") && !schemas.contains("null"), "{schemas}");
+            assert!(!schemas.contains("uint"), "{schemas}");
         }
     }
 }

@@ -13,6 +13,7 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 use tempfile::TempDir;
 
 use super::*;
+use crate::auth::Secret;
 
 const SAMPLE: &str = "rQ3vK9pL2mN4oP6qR8sT0uV1wX3yZ5aB7cD9eF1gH3iJ5kL7";
 const GOOD: &str = r#"{
@@ -80,7 +81,7 @@ fn the_specifications_sample_is_read() {
 
     assert_eq!(token.secret.expose(), SAMPLE);
     assert_eq!(token.created_at, "2025-11-11T10:30:00Z".parse().unwrap());
-    assert_eq!(home.file.state(&token.secret), FileState::Current);
+    assert_eq!(home.file.state(&token.secret.digest()), FileState::Current);
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn no_file_is_no_token() {
 
     assert!(home.file.load().unwrap().is_none());
     assert!(nowhere.load().unwrap().is_none());
-    assert_eq!(nowhere.state(&token(1).secret), FileState::Missing);
+    assert_eq!(nowhere.state(&token(1).secret.digest()), FileState::Missing);
     assert_eq!(home.entries(), Vec::<String>::new());
 }
 
@@ -137,7 +138,7 @@ fn create_makes_missing_directories_for_us_alone() {
 
     assert_eq!(mode(&home.dir.path().join("a")), 0o700);
     assert_eq!(mode(&home.dir.path().join("a/b")), 0o700);
-    assert_eq!(file.state(&token(1).secret), FileState::Current);
+    assert_eq!(file.state(&token(1).secret.digest()), FileState::Current);
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn replace_writes_a_deleted_file_anew() {
 
     home.file.replace(&token(2)).unwrap();
 
-    assert_eq!(home.file.state(&token(2).secret), FileState::Current);
+    assert_eq!(home.file.state(&token(2).secret.digest()), FileState::Current);
     assert_eq!(mode(home.file.path()), 0o600);
 }
 
@@ -175,7 +176,7 @@ fn what_a_crash_left_is_removed_and_never_read() {
     assert_eq!(home.file.load().unwrap().unwrap().secret.expose(), SAMPLE);
     home.file.replace(&token(2)).unwrap();
 
-    assert_eq!(home.file.state(&token(2).secret), FileState::Current);
+    assert_eq!(home.file.state(&token(2).secret.digest()), FileState::Current);
     assert_eq!(home.entries(), ["auth_token"]);
 }
 
@@ -188,7 +189,7 @@ fn state_tells_what_the_next_start_will_find() {
 
     assert_eq!(home.file.state(&in_force.digest()), FileState::Current);
     assert_eq!((mode(home.file.path()), mode(home.dir.path())), (0o644, 0o755), "changed");
-    assert_eq!(home.file.state(&token(1).secret), FileState::Differs);
+    assert_eq!(home.file.state(&token(1).secret.digest()), FileState::Differs);
     fs::write(home.file.path(), "{").unwrap();
     let FileState::Unusable(why) = home.file.state(&in_force.digest()) else { panic!("usable") };
     assert!(why.contains("ends too early") && why.contains("; restore it"), "{why}");
@@ -317,7 +318,9 @@ fn anything_but_a_file_of_its_own_is_refused_and_left() {
             assert!(error.what.contains(flaw), "{flaw}: {error}");
             assert!(!error.help.is_empty());
         }
-        let FileState::Unusable(why) = home.file.state(&token(1).secret) else { panic!("{flaw}") };
+        let FileState::Unusable(why) = home.file.state(&token(1).secret.digest()) else {
+            panic!("{flaw}")
+        };
         assert!(why.contains(flaw), "{why}");
         assert!(home.file.create(&token(1)).unwrap_err().what.ends_with("exists already"));
         assert_eq!(home.entries(), ["auth_token", "good"], "{flaw}");

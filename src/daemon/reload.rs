@@ -1,0 +1,140 @@
+//! Rereads configuration and certificates while the daemon serves: all or nothing.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tokio::sync::{Mutex, watch};
+use tokio_rustls::rustls::ServerConfig;
+
+use super::failure::chain;
+use crate::{
+    app::{
+        App,
+        ports::{Reload, ReloadError, Reloaded},
+        settings::Settings,
+    },
+    config::{self, Loaded, Sources},
+    http::tls,
+    log,
+    systemd::notify,
+};
+
+type Certificate = Option<Arc<ServerConfig>>;
+
+pub(super) struct Reloader {
+    app: Arc<App>,
+    sources: Sources,
+    log: Arc<log::Guard>,
+    certificate: watch::Sender<Certificate>,
+    /// One at a time.
+    reloading: Mutex<()>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        app: Arc<App>,
+        sources: Sources,
+        log: Arc<log::Guard>,
+        certificate: watch::Sender<Certificate>,
+    ) -> Self {
+        Self { app, sources, log, certificate, reloading: Mutex::new(()) }
+    }
+
+    /// The daemon's state in one line, for the service manager.
+    pub(super) fn summary(&self) -> String {
+        let at: Vec<_> = self.app.listeners().iter().map(ToString::to_string).collect();
+        let auth = if self.app.enforces_auth() { "on" } else { "OFF" };
+        format!("Serving on {}; authentication {auth}", at.join(", "))
+    }
+
+    async fn reload_now(&self) -> Result<Reloaded, ReloadError> {
+        let _one_at_a_time = self.reloading.lock().await;
+        notify::reloading();
+        let outcome = self.take_over().await;
+        match &outcome {
+            Ok(reloaded) => tell(reloaded),
+            Err(error) => tracing::error!("{error}"),
+        }
+        notify::ready(&self.summary());
+        outcome
+    }
+
+    async fn take_over(&self) -> Result<Reloaded, ReloadError> {
+        let (sources, app) = (self.sources.clone(), Arc::clone(&self.app));
+        let read = tokio::task::spawn_blocking(move || read(&sources, &app)).await;
+        let New { settings, certificate, warnings, needs_restart } =
+            read.map_err(|panicked| problem(panicked.to_string()))??;
+        let log = Arc::clone(&self.log);
+        let for_log = settings.log.clone();
+        tokio::task::spawn_blocking(move || log.reload(&for_log))
+            .await
+            .map_err(|panicked| problem(panicked.to_string()))?;
+        if settings.auth.enabled {
+            self.app.enforce_auth();
+        }
+        self.certificate.send_replace(certificate);
+        self.app.set_warnings(warnings.clone());
+        self.app.replace_settings(Arc::new(settings));
+        Ok(Reloaded { needs_restart, warnings })
+    }
+}
+
+impl Reload for Reloader {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, ReloadError>> + Send + '_>> {
+        Box::pin(self.reload_now())
+    }
+}
+
+/// Everything that was read, and nothing of it in force yet.
+struct New {
+    settings: Settings,
+    certificate: Certificate,
+    warnings: Vec<String>,
+    needs_restart: Vec<String>,
+}
+
+/// Reads everything. If authentication is to be turned on, the token is there before it is.
+fn read(sources: &Sources, app: &App) -> Result<New, ReloadError> {
+    let Loaded { settings: wanted, warnings, .. } = config::load(sources).map_err(|errors| {
+        ReloadError { problems: errors.problems.iter().map(ToString::to_string).collect() }
+    })?;
+    let present = app.settings();
+    let needs_restart = config::needs_restart(&present, &wanted);
+    let settings = with_fixed(wanted, &present);
+    let certificate = settings.http.tls.as_ref().map(tls::load).transpose();
+    let certificate = certificate.map_err(|error| problem(chain(&error)))?;
+    if settings.auth.enabled && !app.enforces_auth() && app.tokens.primary().is_none() {
+        let created = app.tokens.load_or_create();
+        created.map_err(|error| problem(format!("{}; {}", chain(&error), error.help)))?;
+        tracing::info!("Token saved to: {}", settings.auth.token_file.display());
+    }
+    let needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
+    Ok(New { settings, certificate, warnings, needs_restart })
+}
+
+/// What only a restart can change stays as it is.
+fn with_fixed(mut wanted: Settings, present: &Settings) -> Settings {
+    wanted.listen.clone_from(&present.listen);
+    wanted.state_dir.clone_from(&present.state_dir);
+    wanted.control_socket.clone_from(&present.control_socket);
+    wanted.auth.token_file.clone_from(&present.auth.token_file);
+    wanted.auth.enabled |= present.auth.enabled;
+    wanted.log.journal_socket.clone_from(&present.log.journal_socket);
+    if wanted.http.tls.is_some() != present.http.tls.is_some() {
+        wanted.http.tls.clone_from(&present.http.tls);
+    }
+    wanted
+}
+
+fn problem(text: String) -> ReloadError {
+    ReloadError { problems: vec![text] }
+}
+
+fn tell(reloaded: &Reloaded) {
+    tracing::info!("Configuration reloaded");
+    if !reloaded.needs_restart.is_empty() {
+        tracing::warn!("changed, but only after a restart: {}", reloaded.needs_restart.join(", "));
+    }
+    for warning in &reloaded.warnings {
+        tracing::warn!("{warning}");
+    }
+}

@@ -1,0 +1,151 @@
+//! From open listeners to the last request: READY, signals, drain.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{failure::Failure, listen, reload::Reloader};
+use crate::{
+    app::{App, Phase, ports::Reload as _},
+    config::Sources,
+    control::{self, Control, socket},
+    exit::Exit,
+    http::{server::Server, tls},
+    log,
+    systemd::notify,
+};
+
+/// How often refusals of minutes that are over are summed up.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(
+    app: Arc<App>,
+    sources: &Sources,
+    log: &Arc<log::Guard>,
+) -> Result<(), Failure> {
+    let mut signals = Signals::catch()?;
+    let settings = app.settings();
+    let certificate = match &settings.http.tls {
+        None => None,
+        Some(files) => Some(tls::load(files).map_err(|error| {
+            Failure::new("can't serve TLS").caused_by(error).exit(Exit::Config)
+        })?),
+    };
+    let certificate = watch::Sender::new(certificate);
+    let listeners = listen::open(&settings.listen)?;
+    let control_listener = open_control(&settings.control_socket).await?;
+    announce(&app, &listeners)?;
+
+    let server = Server::start(Arc::clone(&app), listeners, certificate.subscribe());
+    let reloader =
+        Arc::new(Reloader::new(Arc::clone(&app), sources.clone(), Arc::clone(log), certificate));
+    let end_of_control = CancellationToken::new();
+    let control = tokio::spawn(control::serve(
+        Arc::new(Control {
+            app: Arc::clone(&app),
+            reload: Arc::clone(&reloader) as _,
+            own_uid: sources.euid,
+        }),
+        control_listener,
+        end_of_control.clone(),
+    ));
+    app.enter(Phase::Ready);
+    notify::ready(&reloader.summary());
+
+    signals.until_end(&app, &reloader).await;
+
+    app.enter(Phase::Stopping);
+    let limit = app.settings().http.shutdown_timeout;
+    notify::stopping(limit);
+    tracing::info!("Server is stopping");
+    tokio::select! {
+        () = server.stop(limit) => {}
+        () = signals.end() => tracing::warn!("told to stop again: ending at once"),
+    }
+    end_of_control.cancel();
+    // Its requests are short; one that hangs must not hold up the end.
+    if tokio::time::timeout(Duration::from_secs(1), control).await.is_err() {
+        tracing::warn!("a request on the control socket did not end");
+    }
+    socket::unlink(&settings.control_socket);
+    app.refusals.finish();
+    tracing::info!("Server stopped");
+    Ok(())
+}
+
+fn announce(app: &App, listeners: &[TcpListener]) -> Result<(), Failure> {
+    let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
+    let addresses =
+        addresses.map_err(|error| Failure::new("can't tell where it listens").caused_by(error))?;
+    app.set_listeners(addresses);
+    let scheme = if app.settings().http.tls.is_some() { "https" } else { "http" };
+    for address in app.listeners() {
+        tracing::info!("Server started on {scheme}://{address}");
+    }
+    if let Some(warning) = app.exposure_warning() {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+async fn open_control(path: &std::path::Path) -> Result<UnixListener, Failure> {
+    socket::bind(path).await.map_err(|error| {
+        let exit = match error {
+            socket::SocketError::InUse(_) => Exit::Unavailable,
+            _ => Exit::Config,
+        };
+        Failure::new("there is no control socket")
+            .caused_by(error)
+            .help("set FLEET_MCP_CONTROL_SOCKET to a path in a directory of your own")
+            .exit(exit)
+    })
+}
+
+/// The signals that the daemon obeys.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self, Failure> {
+        let catch = |kind| {
+            signal(kind).map_err(|error| Failure::new("can't catch signals").caused_by(error))
+        };
+        Ok(Self {
+            terminate: catch(SignalKind::terminate())?,
+            interrupt: catch(SignalKind::interrupt())?,
+            hang_up: catch(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the signal to stop; reloads and sums up refusals meanwhile.
+    async fn until_end(&mut self, app: &App, reloader: &Reloader) {
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => {
+                    // The outcome is in the log.
+                    let _ = reloader.reload().await;
+                }
+                _ = sweep.tick() => app.refusals.sweep(),
+            }
+        }
+    }
+
+    /// Waits for a signal to stop.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
