@@ -18,7 +18,6 @@ use rmcp::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
 };
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::tools::{self, Call, Tool};
@@ -111,11 +110,9 @@ fn describe(tool: &'static Tool) -> rmcp::model::Tool {
         .with_annotations(annotations)
 }
 
-/// A fault that the model should read: the words, and the code for programs.
+/// A fault that the model should read: its code and what would be right. No structured content,
+/// because clients hold that against the tool's output schema, error or not.
 fn failure(error: &FleetError) -> CallToolResult {
     let text = format!("{}: {}", error.code.as_str(), error.message);
-    let details: Value = json!({"error": {"code": error.code.as_str(), "message": error.message}});
-    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
-    result.structured_content = Some(details);
-    result
+    CallToolResult::error(vec![ContentBlock::text(text)])
 }
