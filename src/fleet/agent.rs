@@ -7,6 +7,16 @@ use jiff::Timestamp;
 /// Most characters of an agent's name.
 pub const MAX_NAME_LEN: usize = 32;
 
+/// An agent's identity: never used again once the agent is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgentId(pub i64);
+
+impl fmt::Display for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "agent-{}", self.0)
+    }
+}
+
 /// An agent's name: `[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?`, not `new`. Upper case is folded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentName(String);
@@ -142,8 +152,8 @@ impl FromStr for Status {
 pub struct Agent {
     /// Unique in the fleet.
     pub name: AgentName,
-    /// The agent's stable identity; a deleted agent's is never used again.
-    pub id: String,
+    /// The agent's stable identity.
+    pub id: AgentId,
     /// What it is doing.
     pub status: Status,
     /// The role it was created with.

@@ -2,11 +2,15 @@
 //! no clock, no runtime.
 
 pub mod agent;
+pub mod entry;
 pub mod project;
 pub mod role;
 pub mod snapshot;
+pub mod task;
 
-pub use agent::{Agent, AgentName, Status};
+pub use agent::{Agent, AgentId, AgentName, Status};
+pub use entry::{Entry, EntryKind, LogEntry};
 pub use project::Project;
 pub use role::Role;
 pub use snapshot::Snapshot;
+pub use task::{Question, Task, TaskId, TaskStatus, Usage};

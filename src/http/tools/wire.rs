@@ -59,7 +59,7 @@ impl From<fleet::Agent> for AgentSummary {
 impl From<fleet::Agent> for AgentDetails {
     fn from(agent: fleet::Agent) -> Self {
         Self {
-            workspace_id: agent.id.clone(),
+            workspace_id: agent.id.to_string(),
             updated_at: agent.updated_at.to_string(),
             summary: agent.into(),
         }

@@ -1,5 +1,8 @@
 //! What the use cases need from outside; `stores` and the launchers provide it.
 
+pub mod fleet_store;
+pub mod sessions;
+
 use std::{future::Future, io, path::Path, pin::Pin};
 
 use jiff::Timestamp;

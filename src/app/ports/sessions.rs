@@ -1,0 +1,183 @@
+//! How agents are run: a session is an agent's workspace, its program, and the conversation with it.
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::fleet::{AgentId, AgentName, Entry, Question, Usage};
+
+/// Opens sessions.
+pub trait Sessions: Send + Sync + 'static {
+    /// Begins to open a session, and returns at once. What comes of it is reported; the last report
+    /// is always [`News::Ended`], and until then the session takes orders.
+    ///
+    /// Dropping the sender of orders ends the session as [`Order::Close`] does.
+    fn open(&self, spec: SessionSpec, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order>;
+
+    /// Removes what an agent without an open session has left on this machine: processes of a former
+    /// daemon, its workspace. Reported as [`News::Ended`].
+    fn remove(&self, agent: AgentId, name: AgentName, reports: mpsc::Sender<Report>);
+}
+
+/// What to run, where.
+#[derive(Debug, Clone)]
+pub struct SessionSpec {
+    /// Whose session.
+    pub agent: AgentId,
+    /// Its name: also that of its workspace and of its branch.
+    pub name: AgentName,
+    /// What to clone; `None` for an empty directory.
+    pub repository: Option<String>,
+    /// The program and how to talk to it.
+    pub program: Program,
+    /// The agent's own name for an earlier session, to be resumed.
+    pub resume: Option<String>,
+    /// What questions are answered with, without asking a person.
+    pub permissions: Permissions,
+    /// The agent's mode, in its own words.
+    pub mode: Option<String>,
+    /// The agent's model, in its own words.
+    pub model: Option<String>,
+}
+
+/// An agent program.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Program {
+    /// How to talk to it.
+    pub driver: Driver,
+    /// The program: a path, or a name to be found on PATH.
+    pub command: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Variables for it. May hold secrets: never shown.
+    pub environment: Vec<(String, String)>,
+    /// Files to place in its home before it starts: path below the home, and the file to copy.
+    pub credentials: Vec<(PathBuf, PathBuf)>,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program")
+            .field("driver", &self.driver)
+            .field("command", &self.command)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How to talk to an agent program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// It speaks the Agent Client Protocol on its standard streams.
+    Acp,
+    /// It runs once a task: the task is `{task}` in its arguments, else on its standard input.
+    Command,
+}
+
+/// How an agent's permission requests are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Permissions {
+    /// By a person.
+    #[default]
+    Ask,
+    /// No.
+    Deny,
+    /// Yes, each time anew: never "always".
+    Allow,
+}
+
+/// What a session is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Begin this turn. Only while no turn runs.
+    Prompt {
+        /// What is to be done.
+        text: String,
+    },
+    /// End the turn. The turn's end is reported as such.
+    Cancel,
+    /// Answer a question with one of its choices.
+    Answer {
+        /// [`Question::id`].
+        question: String,
+        /// The identity of the choice.
+        choice: String,
+    },
+    /// End the agent's program and everything that it has started.
+    Close {
+        /// Remove the workspace as well.
+        remove_workspace: bool,
+        /// How long the program may take to end by itself, in seconds.
+        grace_secs: u32,
+    },
+}
+
+/// What a session tells. To be committed before it is acted on; then `receipt` is to be fired, and
+/// the agent's host may forget it. A dropped receipt brings no repetition; a full channel blocks the
+/// agent.
+#[derive(Debug)]
+pub struct Report {
+    /// Whose session.
+    pub agent: AgentId,
+    /// What happened.
+    pub news: News,
+    /// Fired once it is durable.
+    pub receipt: Option<oneshot::Sender<()>>,
+}
+
+/// What happened in a session.
+#[derive(Debug)]
+pub enum News {
+    /// The program runs and takes prompts.
+    Opened {
+        /// Its own name for the session, if it can resume one.
+        session: Option<String>,
+    },
+    /// A piece of the conversation.
+    Said(Entry),
+    /// The agent waits for an answer.
+    Asked(Question),
+    /// The agent takes back its question.
+    Withdrawn {
+        /// [`Question::id`].
+        question: String,
+    },
+    /// What the turn has cost so far.
+    Spent(Usage),
+    /// The turn is over.
+    TurnEnded(Outcome),
+    /// The branch with the agent's work is in the project's bare repository.
+    Published {
+        /// The repository.
+        repository: PathBuf,
+        /// The branch.
+        branch: String,
+    },
+    /// The session is over, and no process of it is left.
+    Ended(Cause),
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The agent says that it is finished.
+    Done,
+    /// It was canceled.
+    Canceled,
+    /// It ended without success, for this reason.
+    Failed(String),
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// As it was ordered.
+    Closed,
+    /// It never opened, for this reason.
+    NotOpened(String),
+    /// The program ended by itself with this status.
+    Exited(i32),
+    /// A signal ended the program.
+    Signaled(i32),
+    /// The host was lost, for this reason.
+    Lost(String),
+}
