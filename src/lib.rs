@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | core | [`auth`], [`fleet`] | I/O, clock, async runtime, frameworks |
 //! | app | [`app`] | HTTP, files, sockets, process exit |
-//! | edges | [`config`], [`http`], [`control`], [`stores`], [`systemd`], [`log`] | importing another edge |
+//! | edges | [`agents`], [`config`], [`http`], [`control`], [`stores`], [`systemd`], [`log`] | importing another edge |
 //! | programs | [`daemon`], [`cli`] | being imported by anything but the two `main`s |
 //!
 //! The invariants, and the tests that keep them, are in `docs/ARCHITECTURE.md`.
@@ -19,6 +19,7 @@ pub mod fleet;
 
 pub mod app;
 
+pub mod agents;
 pub mod config;
 pub mod control;
 pub mod http;
