@@ -253,7 +253,7 @@ fn only_what_a_running_daemon_cannot_take_over_needs_a_restart() {
         ("control_socket", "/c", vec!["control_socket"]),
         ("auth.token_file", "/a", vec!["auth.token_file"]),
         ("auth.enabled", "true", vec!["listen"]),
-        ("http.max_connections", "9", vec!["http.max_connections"]),
+        ("http.max_connections", "9", vec![]),
         ("http.max_requests", "9", vec![]),
         ("http.idle_timeout", "9", vec![]),
         ("log.filter", "debug", vec![]),
