@@ -13,3 +13,4 @@ mod support;
 mod first_light;
 
 mod architecture;
+mod documentation;
