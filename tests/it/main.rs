@@ -11,3 +11,6 @@
 mod support;
 
 mod first_light;
+
+mod architecture;
+mod documentation;
