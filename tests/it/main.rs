@@ -11,3 +11,5 @@
 mod support;
 
 mod first_light;
+
+mod token_file;
