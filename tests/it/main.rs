@@ -12,4 +12,5 @@ mod support;
 
 mod first_light;
 
+mod rotation;
 mod token_file;
