@@ -14,3 +14,4 @@ mod first_light;
 
 mod rotation;
 mod token_file;
+mod while_off;
