@@ -16,8 +16,8 @@ use std::{
 };
 
 use crate::support::{
-    Builder, Control, NOBODY, PATIENCE, Running, TestDaemon, left_out_without_root, sh,
-    stderr, stdout, unprivileged,
+    Builder, Control, NOBODY, PATIENCE, Running, TestDaemon, left_out_without_root, sh, stderr,
+    stdout, unprivileged,
 };
 
 const FLEETCTL: &str = env!("CARGO_BIN_EXE_fleetctl");

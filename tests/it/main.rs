@@ -12,6 +12,7 @@ mod support;
 
 mod first_light;
 
+mod config;
 mod control_socket;
 mod rotation;
 mod token_file;

@@ -115,6 +115,22 @@ fn answers_for_programs_are_json_and_nothing_else() {
 }
 
 #[test]
+fn running_daemon_is_reached_whatever_is_wrong_with_its_settings() {
+    let daemon = TestDaemon::builder().config("http.max_requests = 1\n").start();
+    daemon.token();
+
+    for broken in ["[http", "htpt.max_requests = 1\n", "http.max_requests = 0\n"] {
+        let file = daemon.home().join(".config/fleet-mcp/config.toml");
+        std::fs::write(file, broken).unwrap();
+
+        let rotated = daemon.fleetctl(&["rotate"]);
+
+        assert_eq!(rotated.status.code(), Some(0), "{}", stderr(&rotated));
+        assert_eq!(stdout(&rotated).trim_end(), daemon.token());
+    }
+}
+
+#[test]
 fn help_names_every_command_and_exit_status() {
     let help = bare(&["--help"]);
 
