@@ -14,6 +14,8 @@ mod first_light;
 
 mod config;
 mod control_socket;
+mod journal;
+mod life_and_death;
 mod rotation;
 mod token_file;
 mod while_off;

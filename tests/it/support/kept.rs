@@ -62,6 +62,21 @@ impl Kept {
         }
     }
 
+    /// Reads exactly this.
+    ///
+    /// # Errors
+    /// When the connection ends before.
+    pub(crate) fn wait_for(&mut self, bytes: &str) -> io::Result<()> {
+        while self.unread.len() < bytes.len() {
+            if self.read_some()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let came: Vec<_> = self.unread.drain(..bytes.len()).collect();
+        assert_eq!(String::from_utf8_lossy(&came), bytes);
+        Ok(())
+    }
+
     /// Waits until the server closes the connection; what came before that.
     pub(crate) fn rest(mut self) -> Vec<u8> {
         // A reset closes it too.

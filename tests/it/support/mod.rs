@@ -3,6 +3,7 @@
 mod control;
 mod daemon;
 mod http;
+mod journal;
 mod kept;
 mod program;
 mod users;
@@ -11,7 +12,8 @@ mod wait;
 pub(crate) use control::Control;
 pub(crate) use daemon::{Builder, TestDaemon};
 pub(crate) use http::{Request, Response};
+pub(crate) use journal::{Fields, Journal, field};
 pub(crate) use kept::Kept;
-pub(crate) use program::{Running, bash, sh, stderr, stdout};
+pub(crate) use program::{Running, sh, stderr, stdout};
 pub(crate) use users::{NOBODY, is_root, left_out_without_root, unprivileged};
 pub(crate) use wait::{PATIENCE, eventually};

@@ -19,16 +19,9 @@ impl Drop for Running {
     }
 }
 
-/// Runs a line in a shell; `$0` is this program, in its environment. Fails if any part of a pipe does.
-pub(crate) fn bash(program: &Command, line: &str) -> Output {
-    let mut shell = Command::new("bash");
-    shell.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.args(["-euo", "pipefail", "-c", line]).arg(program.get_program()).output().unwrap()
-}
-
-/// Runs a line that needs no program of ours.
+/// Runs a line in a shell; it fails if any part of a pipe does.
 pub(crate) fn sh(line: &str) -> Output {
-    bash(&Command::new("bash"), line)
+    Command::new("bash").env_clear().args(["-euo", "pipefail", "-c", line]).output().unwrap()
 }
 
 pub(crate) fn stdout(output: &Output) -> &str {
