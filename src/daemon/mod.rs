@@ -80,7 +80,7 @@ fn start(
     clock: Arc<dyn Clock>,
 ) -> Result<(), Failure> {
     let settings = Arc::new(loaded.settings);
-    let mut warnings = loaded.warnings;
+    let warnings = loaded.warnings;
     let _lock = StateDir::open(&settings.state_dir)?;
     let file = TokenFile::new(settings.auth.token_file.clone(), &settings.state_dir);
     let tokens = Arc::new(Tokens::new(Arc::new(file), Arc::clone(&clock)));
@@ -95,11 +95,12 @@ fn start(
         match tokens.load() {
             Ok(Some(secret)) if print_token => print(&secret),
             Ok(_) => {}
-            Err(error) => warnings.push(format!(
+            // The status tells it too, as long as it is so.
+            Err(error) => tracing::warn!(
                 "authentication can't be turned on: {}; {}",
                 failure::chain(&error),
                 error.help
-            )),
+            ),
         }
     }
     for warning in &warnings {

@@ -10,7 +10,21 @@
 
 mod support;
 
+mod authorization_header;
+mod config;
+mod connections;
+mod control_socket;
 mod first_light;
+mod guard;
+mod guarded_routes;
+mod journal;
+mod life_and_death;
+mod plain_http;
+mod refused_bodies;
+mod rotation;
+mod specification;
+mod token_file;
+mod while_off;
 
 mod architecture;
 mod documentation;
