@@ -10,4 +10,6 @@
 
 mod support;
 
-mod first_light;
+mod authorization_header;
+mod guarded_routes;
+mod specification;

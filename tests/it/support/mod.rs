@@ -2,8 +2,12 @@
 
 mod daemon;
 mod http;
+mod log;
 mod wait;
+mod wire;
 
 pub(crate) use daemon::{Builder, TestDaemon};
 pub(crate) use http::{Request, Response};
+pub(crate) use log::{entries, field, whole_log};
 pub(crate) use wait::{PATIENCE, eventually};
+pub(crate) use wire::Wire;
