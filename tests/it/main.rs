@@ -11,5 +11,8 @@
 mod support;
 
 mod authorization_header;
+mod guard;
 mod guarded_routes;
+mod plain_http;
+mod refused_bodies;
 mod specification;

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
+    time::{Duration, Instant},
 };
 
 use super::{PATIENCE, Response};
@@ -58,6 +59,19 @@ impl Wire {
         let rest = self.unread.split_off(end);
         let whole = std::mem::replace(&mut self.unread, rest);
         Response::parse(&whole)
+    }
+
+    /// Sends this again and again, with a pause, until the server answers.
+    pub(crate) fn dribble(&mut self, bytes: impl AsRef<[u8]>) -> Response {
+        let pause = Duration::from_millis(50);
+        self.stream.set_read_timeout(Some(pause)).unwrap();
+        let start = Instant::now();
+        while self.stream.peek(&mut [0]).is_err() {
+            assert!(start.elapsed() < PATIENCE, "no answer");
+            self.try_send(bytes.as_ref()).unwrap();
+        }
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.answer()
     }
 
     /// Waits until the server has closed the connection, in order and without another byte.
