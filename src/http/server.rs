@@ -109,8 +109,12 @@ impl Server {
         loop {
             let limit = self.app.settings().http.max_connections;
             let next = async {
-                self.connections.room(limit).await;
-                listener.accept().await
+                let accepted = listener.accept().await;
+                // Only now: nobody is sent away for a client that has not come.
+                if accepted.is_ok() {
+                    self.connections.room(limit).await;
+                }
+                accepted
             };
             let accepted = tokio::select! {
                 biased;
