@@ -74,6 +74,11 @@ impl Connection {
         }
     }
 
+    /// Whether a request is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        Phase::of(self.state.load(Relaxed)) == Phase::Busy
+    }
+
     fn phase(&self) -> (Phase, Duration) {
         let state = self.state.load(Relaxed);
         let since = Duration::from_millis(state >> Phase::BITS);
