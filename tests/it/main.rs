@@ -11,6 +11,7 @@
 mod support;
 
 mod authorization_header;
+mod connections;
 mod guard;
 mod guarded_routes;
 mod plain_http;
