@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Fields, Journal, Kept, TestDaemon, eventually, field};
+use crate::support::{Fields, Journal, Kept, TestDaemon, eventually, journal_field};
 
 fn value<'a>(fields: &'a Fields, name: &str) -> &'a str {
-    field(fields, name).unwrap_or_else(|| panic!("no {name} in {fields:?}"))
+    journal_field(fields, name).unwrap_or_else(|| panic!("no {name} in {fields:?}"))
 }
 
 fn names(fields: &Fields) -> Vec<&str> {
@@ -96,8 +96,8 @@ fn nothing_presented_means_no_fingerprint_and_no_agent_means_no_agent() {
     let fields = the_only_failure(&journal, &daemon);
     assert_eq!(value(&fields, "FLEET_REASON"), "missing_token");
     assert_eq!(value(&fields, "FLEET_PATH"), "/mcp/list_agents", "the query is nobody's business");
-    assert_eq!(field(&fields, "FLEET_TOKEN_FINGERPRINT"), None);
-    assert_eq!(field(&fields, "FLEET_USER_AGENT"), None);
+    assert_eq!(journal_field(&fields, "FLEET_TOKEN_FINGERPRINT"), None);
+    assert_eq!(journal_field(&fields, "FLEET_USER_AGENT"), None);
 }
 
 #[test]
@@ -201,11 +201,13 @@ fn what_happens_to_tokens_are_events_without_the_token() {
         assert_eq!(value(&fields, "MESSAGE_ID"), id);
         assert_eq!(value(&fields, "PRIORITY"), "6");
         assert_eq!(value(&fields, "FLEET_TOKEN"), "default");
-        assert_eq!(field(&fields, "FLEET_TARGET"), None);
+        assert_eq!(journal_field(&fields, "FLEET_TARGET"), None);
     }
     let by = value(&journal.event("token_rotated").1, "FLEET_BY").to_owned();
     assert!(by.contains(&nix::unistd::geteuid().to_string()), "{by}");
-    [&old, &new].map(|secret| journal.has_no(secret));
+    for secret in [&old, &new] {
+        journal.has_no(secret);
+    }
 }
 
 #[test]
@@ -235,7 +237,7 @@ fn no_filter_holds_security_events_back() {
         for event in ["token_created", "auth_failure", "token_rotated"] {
             journal.event(event);
         }
-        let ordinary = |fields: &Fields| field(fields, "FLEET_EVENT").is_none();
+        let ordinary = |fields: &Fields| journal_field(fields, "FLEET_EVENT").is_none();
         assert!(!journal.entries().iter().any(ordinary), "{filter}");
     }
 }
@@ -250,7 +252,10 @@ fn journal_that_hangs_never_holds_up_a_request_or_the_end() {
     for token in [None, Some("wrong")].iter().cycle().take(500) {
         assert_eq!(client.get("/mcp/list_agents", *token).unwrap().status, 401);
     }
-    let rotations = (0..30).map(|_| daemon.rotate()).count();
+    let rotations = 30;
+    for _ in 0..rotations {
+        daemon.rotate();
+    }
     eprintln!("500 refusals and {rotations} rotations: {:?}", start.elapsed());
 
     let refused = daemon.status()["refused"].to_string();

@@ -14,7 +14,6 @@ mod authorization_header;
 mod config;
 mod connections;
 mod control_socket;
-mod first_light;
 mod guard;
 mod guarded_routes;
 mod journal;

@@ -65,13 +65,14 @@ impl Journal {
 
     /// The entries of an event so far.
     pub(crate) fn events(&self, event: &str) -> Vec<Fields> {
-        let is_it = |fields: &Fields| field(fields, "FLEET_EVENT") == Some(event);
+        let is_it = |fields: &Fields| journal_field(fields, "FLEET_EVENT") == Some(event);
         self.entries().into_iter().filter(is_it).collect()
     }
 
     /// The first entry of an event, and when it came; waits for it.
     pub(crate) fn event(&self, event: &str) -> (Instant, Fields) {
-        let is_it = |(_, fields): &&(Instant, Fields)| field(fields, "FLEET_EVENT") == Some(event);
+        let is_it =
+            |(_, fields): &&(Instant, Fields)| journal_field(fields, "FLEET_EVENT") == Some(event);
         eventually(event, || self.entries.lock().unwrap().iter().find(is_it).cloned())
     }
 
@@ -103,7 +104,7 @@ impl Drop for Journal {
 }
 
 /// A field that must not occur twice.
-pub(crate) fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
+pub(crate) fn journal_field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
     let mut found = fields.iter().filter(|(known, _)| known == name);
     let value = found.next().map(|(_, value)| &**value);
     assert!(found.next().is_none(), "{name} occurs twice: {fields:?}");
