@@ -10,10 +10,13 @@
 
 mod support;
 
+mod access_log;
 mod authorization_header;
 mod connections;
 mod guard;
 mod guarded_routes;
+mod mcp_protocol;
 mod plain_http;
 mod refused_bodies;
 mod specification;
+mod tls;
