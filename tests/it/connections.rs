@@ -32,8 +32,8 @@ fn a_slow_header_ends_its_connection_and_a_resting_connection_lives_longer() {
     slow_again.send("GET /hea");
 
     silent.ends();
-    slow.is_gone();
-    slow_again.is_gone();
+    slow.vanishes();
+    slow_again.vanishes();
     assert_eq!(resting.send(HEALTH).answer().status, 200);
     resting.ends();
 }

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod access_log;
 mod authorization_header;
 mod config;
 mod connections;
@@ -18,10 +19,12 @@ mod guard;
 mod guarded_routes;
 mod journal;
 mod life_and_death;
+mod mcp_protocol;
 mod plain_http;
 mod refused_bodies;
 mod rotation;
 mod specification;
+mod tls;
 mod token_file;
 mod while_off;
 

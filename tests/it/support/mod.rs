@@ -1,5 +1,6 @@
 //! What every test needs: a real daemon, a way to talk to it, and conditions to wait for.
 
+mod certificate;
 mod control;
 mod daemon;
 mod http;
@@ -11,6 +12,7 @@ mod users;
 mod wait;
 mod wire;
 
+pub(crate) use certificate::Certificate;
 pub(crate) use control::Control;
 pub(crate) use daemon::{Builder, TestDaemon};
 pub(crate) use http::{Request, Response};

@@ -87,7 +87,7 @@ impl Wire {
     }
 
     /// Waits until the connection is gone, in order or not.
-    pub(crate) fn is_gone(mut self) {
+    pub(crate) fn vanishes(mut self) {
         match self.stream.read_to_end(&mut self.unread) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}"),
