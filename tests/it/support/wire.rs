@@ -108,7 +108,10 @@ impl Wire {
     fn read_to_length(&mut self, length: usize) {
         let mut chunk = [0; 16 * 1024];
         while self.unread.len() < length {
-            let count = self.stream.read(&mut chunk).unwrap();
+            let count = match self.stream.read(&mut chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.unwrap(),
+            };
             assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.unread));
             self.unread.extend_from_slice(&chunk[..count]);
         }
