@@ -205,9 +205,8 @@ fn what_happens_to_tokens_are_events_without_the_token() {
     }
     let by = value(&journal.event("token_rotated").1, "FLEET_BY").to_owned();
     assert!(by.contains(&nix::unistd::geteuid().to_string()), "{by}");
-    for secret in [&old, &new] {
-        journal.has_no(secret);
-    }
+    journal.has_no(&old);
+    journal.has_no(&new);
 }
 
 #[test]
@@ -252,11 +251,10 @@ fn journal_that_hangs_never_holds_up_a_request_or_the_end() {
     for token in [None, Some("wrong")].iter().cycle().take(500) {
         assert_eq!(client.get("/mcp/list_agents", *token).unwrap().status, 401);
     }
-    let rotations = 30;
-    for _ in 0..rotations {
+    for _ in 0..30 {
         daemon.rotate();
     }
-    eprintln!("500 refusals and {rotations} rotations: {:?}", start.elapsed());
+    eprintln!("500 refusals and 30 rotations: {:?}", start.elapsed());
 
     let refused = daemon.status()["refused"].to_string();
     assert!(refused.contains(r#"{"count":250,"name":"missing_token"}"#), "{refused}");

@@ -5,14 +5,15 @@ use std::{
     fs::{self, OpenOptions},
     path::Path,
     process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
     time::{Duration, Instant},
 };
 
 use crate::support::{Builder, Control, Running, TestDaemon, eventually};
 
 const KILLS: usize = 200;
-/// The latest moment of a kill, in rotations as long as the one before.
-const LATEST: f64 = 3.0;
+/// The latest moment of a rotation, or of the next one, counted from its begin.
+const LATEST: Duration = Duration::from_millis(20);
 
 fn begin(builder: &Builder, log: &Path) -> Running {
     let log = OpenOptions::new().append(true).create(true).open(log).unwrap();
@@ -27,13 +28,16 @@ fn in_file(builder: &Builder) -> String {
 }
 
 /// Rotates until the daemon is killed; every secret that was answered, in order.
-fn rotate_until_the_end(control: &Control) -> Vec<String> {
-    std::iter::from_fn(|| control.rotate().ok()).collect()
+fn rotate_until_the_end(control: &Control, count: &AtomicUsize) -> Vec<String> {
+    let rotate = || control.rotate().ok().inspect(|_| _ = count.fetch_add(1, SeqCst));
+    std::iter::from_fn(rotate).collect()
 }
 
-fn spin(time: Duration) {
-    let start = Instant::now();
-    while start.elapsed() < time {
+/// Any moment after so many whole rotations, also on a slow machine.
+fn wait_for_the_moment(answered: &AtomicUsize, whole: usize) {
+    eventually("a rotation", || (answered.load(SeqCst) >= whole).then_some(()));
+    let (start, moment) = (Instant::now(), LATEST.mul_f64(rand::random::<f64>()));
+    while start.elapsed() < moment {
         std::hint::spin_loop();
     }
 }
@@ -56,23 +60,19 @@ fn two_hundred_kills_leave_a_whole_file_and_lose_no_answered_rotation() {
         });
         // What the last kill left in the file is what the next daemon goes on with.
         assert!(last.as_ref().is_none_or(|last| *last == served), "kill {kill}");
-        issued.insert(served);
-        let start = Instant::now();
-        let first = control.rotate().unwrap();
-        // However busy the machine is, the kill falls somewhere into the rotations that follow.
-        let moment = start.elapsed().mul_f64(LATEST * rand::random::<f64>());
-        issued.insert(first.clone());
+        issued.insert(served.clone());
 
+        let count = AtomicUsize::new(0);
         let answered = std::thread::scope(|scope| {
-            let rotations = scope.spawn(|| rotate_until_the_end(&control));
-            spin(moment);
+            let rotations = scope.spawn(|| rotate_until_the_end(&control, &count));
+            wait_for_the_moment(&count, kill % 4);
             daemon.0.kill().unwrap();
             daemon.0.wait().unwrap();
             rotations.join().unwrap()
         });
 
         let found = in_file(&builder);
-        let newest = answered.last().unwrap_or(&first).clone();
+        let newest = answered.last().unwrap_or(&served).clone();
         issued.extend(answered);
         // Either the last one that was answered, or the one whose answer was cut off.
         let is_cut_off = !issued.contains(&found);

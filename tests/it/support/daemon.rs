@@ -18,7 +18,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::{Request, eventually};
+use super::{Request, eventually, program::Failed};
 
 /// How to start a daemon. Authentication is on unless said otherwise.
 #[derive(Clone)]
@@ -205,13 +205,6 @@ impl Builder {
         daemon.addresses = daemon.wait_until_it_listens();
         daemon
     }
-}
-
-/// How a daemon that did not come up ended.
-pub(crate) struct Failed {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
 }
 
 /// A running daemon. When it goes out of scope it is stopped, and everything that it ever printed is

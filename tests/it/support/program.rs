@@ -2,6 +2,13 @@
 
 use std::process::{Child, Command, Output};
 
+/// How a daemon that did not come up ended.
+pub(crate) struct Failed {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
 /// A program that does not outlive its test.
 pub(crate) struct Running(pub(crate) Child);
 
