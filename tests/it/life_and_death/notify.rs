@@ -1,6 +1,6 @@
 //! What the service manager is told, and when.
 
-use std::{os::unix::net::UnixDatagram, path::PathBuf};
+use std::{io::ErrorKind, os::unix::net::UnixDatagram, path::PathBuf};
 
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
@@ -21,7 +21,12 @@ impl Manager {
     /// The next message, by lines.
     fn next(&self) -> Vec<String> {
         let mut message = [0; 4096];
-        let length = self.0.recv(&mut message).expect("a message");
+        let length = loop {
+            match self.0.recv(&mut message) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received.expect("a message"),
+            }
+        };
         let message = String::from_utf8(message[..length].to_vec()).unwrap();
         message.lines().map(str::to_owned).collect()
     }

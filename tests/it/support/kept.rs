@@ -86,8 +86,16 @@ impl Kept {
 
     fn read_some(&mut self) -> io::Result<usize> {
         let mut bytes = [0; 4096];
-        let count = self.stream.read(&mut bytes)?;
-        self.unread.extend(&bytes[..count]);
-        Ok(count)
+        loop {
+            match self.stream.read(&mut bytes) {
+                // With a timeout set, the kernel does not restart an interrupted read by itself.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(count) => {
+                    self.unread.extend(&bytes[..count]);
+                    return Ok(count);
+                }
+            }
+        }
     }
 }
