@@ -7,7 +7,10 @@
 use std::net::SocketAddr;
 
 use super::log_targets::AUDIT_TARGET as TARGET;
-use crate::auth::{Principal, Refusal, sampler::Summary};
+use crate::{
+    auth::{Principal, Refusal, sampler::Summary},
+    fleet::AgentId,
+};
 
 /// The `MESSAGE_ID` of each event. Never changes: journal filters and the catalog rely on it.
 pub mod message_id {
@@ -27,6 +30,8 @@ pub mod message_id {
     pub const TOKEN_FIRST_USED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a07";
     /// A token's secret was shown on the control socket.
     pub const TOKEN_SHOWN: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a08";
+    /// An agent was deleted.
+    pub const AGENT_DELETED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a0a";
     /// A local user was refused on the control socket.
     pub const CONTROL_DENIED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a09";
 }
@@ -171,6 +176,17 @@ pub fn token_shown(name: &str, by: &Principal) {
         FLEET_TOKEN = name,
         FLEET_BY = by.name(),
         "token `{name}` shown to {}", by.name()
+    );
+}
+
+/// An agent was deleted with everything that was its.
+pub fn agent_deleted(id: AgentId) {
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = message_id::AGENT_DELETED,
+        FLEET_EVENT = "agent_deleted",
+        FLEET_AGENT_ID = %id,
+        "{id} deleted"
     );
 }
 

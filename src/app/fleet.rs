@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{App, error::FleetError};
-use crate::fleet::{Agent, AgentName, Project, Role, Snapshot, Status};
+use crate::fleet::{AgentName, Project, Role, Snapshot, Status, snapshot::Member};
 
 /// Which agents to list.
 #[derive(Debug, Clone, Default)]
@@ -24,10 +24,11 @@ impl App {
     ///
     /// # Errors
     /// When the filter names a status or a project that does not exist.
-    pub fn list_agents(&self, filter: &AgentFilter) -> Result<Vec<Agent>, FleetError> {
+    pub fn list_agents(&self, filter: &AgentFilter) -> Result<Vec<Arc<Member>>, FleetError> {
         let status = filter.status.as_deref().map(parse_status).transpose()?;
         let project = filter.project.as_deref().map(|p| self.project(p)).transpose()?;
-        let matches = |agent: &&Agent| {
+        let matches = |member: &&Arc<Member>| {
+            let agent = &member.agent;
             status.is_none_or(|status| agent.status == status)
                 && project.as_ref().is_none_or(|p| p.name.eq_ignore_ascii_case(&agent.project))
         };
@@ -38,7 +39,7 @@ impl App {
     ///
     /// # Errors
     /// When the name is none, or no agent has it.
-    pub fn show_agent(&self, name: &str) -> Result<Agent, FleetError> {
+    pub fn show_agent(&self, name: &str) -> Result<Arc<Member>, FleetError> {
         let name: AgentName = name.parse().map_err(|e| FleetError::invalid(format!("{e}")))?;
         let snapshot = self.snapshot();
         snapshot.agents.get(&name).cloned().ok_or_else(|| {

@@ -22,6 +22,7 @@ pub mod ports;
 pub mod refusals;
 pub mod settings;
 pub mod status;
+pub mod supervisor;
 pub mod tokens;
 
 use clock::Clock;

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::fleet::{Project, Role};
+use crate::fleet::{Limits, Program, Project, Role};
 
 /// All settings of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub struct Settings {
     pub projects: Vec<Project>,
     /// How agents may work, by name.
     pub roles: Vec<Role>,
+    /// What agents run, by name.
+    pub programs: Vec<Program>,
+    /// How much the fleet may take.
+    pub fleet: FleetSettings,
 }
 
 /// `[auth]`
@@ -74,6 +78,21 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
+}
+
+/// `[fleet]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetSettings {
+    /// Most agents. Default 64.
+    pub max_agents: usize,
+    /// Most tasks running at once. Default 16.
+    pub max_tasks: usize,
+    /// Most bytes of an agent's log; the oldest entries go first. Default 16 MiB.
+    pub max_log_bytes: u64,
+    /// How long an agent's program may take to end when it is told to, in seconds. Default 5.
+    pub close_grace_secs: u32,
+    /// How long things may take.
+    pub limits: Limits,
 }
 
 /// `[log]`

@@ -17,7 +17,7 @@ pub trait FleetStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store can't be read or understood; nothing was changed.
-    fn load(&self) -> Result<Vec<StoredAgent>, StoreError>;
+    fn load(&self) -> Result<StoredFleet, StoreError>;
 
     /// Makes all changes or none, in their order, and answers once they are durable. Commits are
     /// carried out in the order of these calls.
@@ -45,6 +45,17 @@ pub trait FleetStore: Send + Sync + 'static {
     fn log_after(&self, agent: AgentId, after: i64, limit: usize) -> Stored<Vec<LogEntry>>;
 }
 
+/// The fleet as the store gives it back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredFleet {
+    /// All agents.
+    pub agents: Vec<StoredAgent>,
+    /// The next agent's identity: higher than any that ever was.
+    pub next_agent: i64,
+    /// The next task's identity: higher than any that ever was.
+    pub next_task: i64,
+}
+
 /// An agent as the store gives it back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredAgent {
@@ -70,6 +81,13 @@ pub enum Change {
     RemoveAgent(AgentId),
     /// Makes or replaces a task.
     PutTask(Task),
+    /// Drops the oldest entries of an agent's log until it is no larger than this.
+    Trim {
+        /// Whose log.
+        agent: AgentId,
+        /// Bytes of content.
+        max_bytes: u64,
+    },
     /// Adds to an agent's log.
     Append {
         /// Whose log.

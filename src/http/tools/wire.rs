@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::fleet;
+use crate::fleet::snapshot::Member;
 
 /// An agent in a list.
 #[derive(Serialize, JsonSchema)]
@@ -41,14 +41,14 @@ pub(super) struct AgentDetails {
     updated_at: String,
 }
 
-impl From<fleet::Agent> for AgentSummary {
-    fn from(agent: fleet::Agent) -> Self {
+impl From<&Member> for AgentSummary {
+    fn from(Member { agent, .. }: &Member) -> Self {
         Self {
             name: agent.name.to_string(),
             status: agent.status.as_str().to_owned(),
-            role: agent.role,
-            project: agent.project,
-            last_task: agent.last_task,
+            role: agent.role.clone(),
+            project: agent.project.clone(),
+            last_task: agent.last_task.clone(),
             created_at: agent.created_at.to_string(),
             metadata: BTreeMap::new(),
             metadata_count: 0,
@@ -56,12 +56,13 @@ impl From<fleet::Agent> for AgentSummary {
     }
 }
 
-impl From<fleet::Agent> for AgentDetails {
-    fn from(agent: fleet::Agent) -> Self {
+impl From<&Member> for AgentDetails {
+    fn from(member: &Member) -> Self {
+        let agent = &member.agent;
         Self {
             workspace_id: agent.id.to_string(),
             updated_at: agent.updated_at.to_string(),
-            summary: agent.into(),
+            summary: member.into(),
         }
     }
 }
