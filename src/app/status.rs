@@ -87,7 +87,8 @@ impl App {
 
     fn agents_by_status(&self) -> Vec<(AgentStatus, usize)> {
         let snapshot = self.snapshot();
-        let count = |s: AgentStatus| snapshot.agents.values().filter(|m| m.agent.status == s).count();
+        let count =
+            |s: AgentStatus| snapshot.agents.values().filter(|m| m.agent.status == s).count();
         AgentStatus::ALL.into_iter().map(|s| (s, count(s))).filter(|&(_, n)| n > 0).collect()
     }
 

@@ -199,7 +199,8 @@ impl Life {
     /// # Errors
     /// When it is not the moment for it; nothing has changed then.
     pub fn request(&mut self, request: Request, now: Timestamp) -> Result<Vec<Effect>, Refused> {
-        if matches!(self.link, Link::Closing(Then::Delete)) || self.agent.status == Status::Deleting {
+        if matches!(self.link, Link::Closing(Then::Delete)) || self.agent.status == Status::Deleting
+        {
             return Err(self.conflict("is being deleted"));
         }
         let mut effects = Vec::new();
@@ -209,7 +210,9 @@ impl Life {
             Request::Answer { question, choice } => {
                 self.answer(question.as_deref(), &choice, now, &mut effects)?;
             }
-            Request::Restart => self.close(Then::Reopen, "the agent was restarted", now, &mut effects),
+            Request::Restart => {
+                self.close(Then::Reopen, "the agent was restarted", now, &mut effects)
+            }
             Request::Delete => {
                 self.close(Then::Delete, "the agent was deleted", now, &mut effects);
                 self.agent.status = Status::Deleting;
@@ -219,7 +222,12 @@ impl Life {
         Ok(effects)
     }
 
-    fn start(&mut self, task: Task, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refused> {
+    fn start(
+        &mut self,
+        task: Task,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refused> {
         match self.link {
             Link::Open => {
                 effects.push(Effect::Prompt(task.description.clone()));
@@ -426,11 +434,16 @@ impl Life {
                 self.close(Then::Rest, &why, now, &mut effects);
             }
             Link::Turn if over(self.since, limits.turn) => {
-                self.give_up(format!("the turn took longer than {:#}", limits.turn), now, &mut effects);
+                self.give_up(
+                    format!("the turn took longer than {:#}", limits.turn),
+                    now,
+                    &mut effects,
+                );
             }
             Link::Turn => match self.task.as_ref().and_then(|task| task.question.clone()) {
                 Some(question) if over(question.asked_at, limits.answer) => {
-                    let why = format!("nobody answered within {:#}: the answer is no", limits.answer);
+                    let why =
+                        format!("nobody answered within {:#}: the answer is no", limits.answer);
                     effects.push(log(EntryKind::Notice, why));
                     effects.extend(refusal(&question));
                     self.put_question(None, now);
@@ -442,7 +455,10 @@ impl Life {
                 _ => {}
             },
             Link::Canceling if over(self.since, limits.cancel) => {
-                let why = format!("it did not end the turn within {:#}: its program was ended", limits.cancel);
+                let why = format!(
+                    "it did not end the turn within {:#}: its program was ended",
+                    limits.cancel
+                );
                 effects.push(log(EntryKind::Notice, why.clone()));
                 self.close(Then::Rest, &why, now, &mut effects);
             }
@@ -511,9 +527,7 @@ fn refusal(question: &Question) -> Option<Effect> {
     let no = |kind| question.choices.iter().find(|choice| choice.kind == kind);
     let choice = no(ChoiceKind::RejectOnce).or_else(|| no(ChoiceKind::RejectAlways));
     Some(match choice {
-        Some(choice) => {
-            Effect::Answer { question: question.id.clone(), choice: choice.id.clone() }
-        }
+        Some(choice) => Effect::Answer { question: question.id.clone(), choice: choice.id.clone() },
         None => Effect::Cancel,
     })
 }

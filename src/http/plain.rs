@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{
     error::HttpError,
-    tools::{self, Call, Tool},
+    tools::{self, Call, Effect, Tool},
 };
 use crate::{
     app::{App, error::FleetError},
@@ -28,11 +28,11 @@ pub(super) async fn get(
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, HttpError> {
     let tool = tools::find(&name, &principal)?;
-    if !tool.read_only {
+    if tool.effect != Effect::Reads {
         return Ok(needs_post(tool));
     }
     let arguments = from_query(tool, query)?;
-    answer(tool, Call { app, principal }, arguments).await
+    answer(tool, Call { app, principal, progress: None }, arguments).await
 }
 
 pub(super) async fn post(
@@ -43,7 +43,7 @@ pub(super) async fn post(
 ) -> Result<Response, HttpError> {
     let tool = tools::find(&name, &principal)?;
     let arguments = from_body(&body)?;
-    answer(tool, Call { app, principal }, arguments).await
+    answer(tool, Call { app, principal, progress: None }, arguments).await
 }
 
 async fn answer(

@@ -97,7 +97,11 @@ impl Fleet {
             fleet.berths.insert(berth.life.agent.name.clone(), berth);
         }
         fleet.snapshot = Arc::new(Snapshot {
-            agents: fleet.berths.iter().map(|(name, berth)| (name.clone(), berth.member())).collect(),
+            agents: fleet
+                .berths
+                .iter()
+                .map(|(name, berth)| (name.clone(), berth.member()))
+                .collect(),
         });
         let snapshot = watch::Sender::new(Arc::clone(&fleet.snapshot));
         Ok(Revived { fleet, wishes, reports, snapshot })
@@ -122,9 +126,8 @@ impl Fleet {
                     self.report(&report, now, &mut batch);
                     batch.reports.push(report);
                 }
-                Mail::Tick => self.each(&mut batch, now, Life::is_timed, |life, limits| {
-                    life.tick(limits, now)
-                }),
+                Mail::Tick => self
+                    .each(&mut batch, now, Life::is_timed, |life, limits| life.tick(limits, now)),
                 Mail::Revive => {
                     batch.reviving = true;
                     self.each(&mut batch, now, |_| true, |life, _| life.revive(now));
@@ -265,7 +268,12 @@ impl Fleet {
     }
 
     /// A task for an agent that may have one.
-    fn task(&self, name: &AgentName, description: String, now: Timestamp) -> Result<Task, FleetError> {
+    fn task(
+        &self,
+        name: &AgentName,
+        description: String,
+        now: Timestamp,
+    ) -> Result<Task, FleetError> {
         let berth = self.berths.get(name).ok_or_else(|| self.unknown(name))?;
         if !berth.life.is_working() {
             self.room_for_a_task()?;
@@ -420,11 +428,14 @@ impl Fleet {
             batch.deeds.extend(match effect {
                 Effect::Log(_) | Effect::Forget => None,
                 Effect::Open(resume) => Some(Deed::Open(name.clone(), resume.clone())),
-                Effect::Prompt(task) => Some(order(Order::Prompt { text: self.prompt(life, task) })),
-                Effect::Cancel => Some(order(Order::Cancel)),
-                Effect::Answer { question, choice } => {
-                    Some(order(Order::Answer { question: question.clone(), choice: choice.clone() }))
+                Effect::Prompt(task) => {
+                    Some(order(Order::Prompt { text: self.prompt(life, task) }))
                 }
+                Effect::Cancel => Some(order(Order::Cancel)),
+                Effect::Answer { question, choice } => Some(order(Order::Answer {
+                    question: question.clone(),
+                    choice: choice.clone(),
+                })),
                 Effect::Close { remove } => Some(order(Order::Close {
                     remove_workspace: *remove,
                     grace_secs: self.parts.settings.borrow().fleet.close_grace_secs,
@@ -502,7 +513,9 @@ fn words(cause: &Cause) -> Option<String> {
         Cause::NotOpened(why) => Some(format!("the agent could not be started: {why}")),
         Cause::Exited(0) => Some("the agent's program ended by itself".to_owned()),
         Cause::Exited(code) => Some(format!("the agent's program ended with exit status {code}")),
-        Cause::Signaled(signal) => Some(format!("the agent's program was ended by signal {signal}")),
+        Cause::Signaled(signal) => {
+            Some(format!("the agent's program was ended by signal {signal}"))
+        }
         Cause::Lost(why) => Some(format!("the agent was lost: {why}")),
     }
 }

@@ -156,7 +156,12 @@ async fn work(
         match fleet.commit(&batch).await {
             Ok(()) => mails = fleet.carry_out(batch, &snapshot),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "{}; {}", error.what, error.help);
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "{}; {}",
+                    error.what,
+                    error.help
+                );
                 // Wishes are refused; what agents said is told again once the disk is better.
                 mails = fleet.take_back(batch, &error);
                 tokio::select! {

@@ -15,7 +15,8 @@ pub(super) fn of(
     resume: Option<String>,
     settings: &Settings,
 ) -> Result<SessionSpec, String> {
-    let gone = |noun: &str, name: &str| format!("the configuration has no {noun} `{name}` any more");
+    let gone =
+        |noun: &str, name: &str| format!("the configuration has no {noun} `{name}` any more");
     let project = settings.projects.iter().find(|project| project.name == agent.project);
     let project = project.ok_or_else(|| gone("project", &agent.project))?;
     let role = settings.roles.iter().find(|role| role.name == agent.role);

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Verb, wire::AgentSummary};
+use super::{Call, Effect, Verb, wire::AgentSummary};
 use crate::{
     app::{error::FleetError, fleet::AgentFilter},
     auth::Scope,
@@ -39,11 +39,11 @@ impl Verb for ListAgents {
     const DESCRIPTION: &'static str = "List all agents in the fleet with optional filtering. \
         Use it first, to see who is idle; show_agent has the details of one.";
     const SCOPE: Scope = Scope::Read;
-    const READ_ONLY: bool = true;
+    const EFFECT: Effect = Effect::Reads;
     type Input = Input;
     type Output = Output;
 
-    fn run(call: &Call, input: Input) -> Result<Output, FleetError> {
+    async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let filter = AgentFilter { status: input.status_filter, project: input.project_filter };
         let agents: Vec<AgentSummary> =
             call.app.list_agents(&filter)?.iter().map(|member| (&**member).into()).collect();

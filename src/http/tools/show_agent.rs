@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Verb, wire::AgentDetails};
+use super::{Call, Effect, Verb, wire::AgentDetails};
 use crate::{app::error::FleetError, auth::Scope};
 
 pub(super) struct ShowAgent;
@@ -28,11 +28,11 @@ impl Verb for ShowAgent {
     const DESCRIPTION: &'static str = "Show detailed information about a specific agent. \
         list_agents has the names.";
     const SCOPE: Scope = Scope::Read;
-    const READ_ONLY: bool = true;
+    const EFFECT: Effect = Effect::Reads;
     type Input = Input;
     type Output = Output;
 
-    fn run(call: &Call, input: Input) -> Result<Output, FleetError> {
+    async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         Ok(Output { agent: (&*call.app.show_agent(&input.agent_name)?).into() })
     }
 }
