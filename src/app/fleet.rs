@@ -172,6 +172,17 @@ impl App {
         self.store.log(member.agent.id, page).await.map_err(|error| unreadable(&error))
     }
 
+    /// The entries of an agent's log after this one, oldest first, a bounded number at a time.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the store can't be read.
+    pub async fn log_after(&self, name: &str, after: i64) -> Result<Vec<LogEntry>, FleetError> {
+        const AT_ONCE: usize = 1000;
+        let agent = self.show_agent(name)?.agent.id;
+        let entries = self.store.log_after(agent, after, AT_ONCE).await;
+        entries.map_err(|error| unreadable(&error))
+    }
+
     /// What an agent said last.
     ///
     /// # Errors

@@ -21,10 +21,10 @@ use rmcp::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::tools::{self, Call, Effect, Tool};
 use crate::{
     app::{App, error::FleetError},
     auth::Principal,
+    tools::{self, Call, Effect, Tool},
 };
 
 /// Steps of a long call that may wait for a client to take them.

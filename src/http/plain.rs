@@ -12,13 +12,11 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::{
-    error::HttpError,
-    tools::{self, Call, Effect, Tool},
-};
+use super::error::HttpError;
 use crate::{
     app::{App, error::FleetError},
     auth::Principal,
+    tools::{self, Call, Effect, Tool},
 };
 
 pub(super) async fn get(

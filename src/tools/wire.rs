@@ -9,7 +9,7 @@ use crate::fleet::{self, snapshot::Member};
 
 /// An agent in a list.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct AgentSummary {
+pub(crate) struct AgentSummary {
     /// The agent's name
     name: String,
     /// pending, starting, idle, busy, stopping, stopped, failed, canceling, canceled, deleting or deleted
@@ -34,7 +34,7 @@ pub(super) struct AgentSummary {
 
 /// An agent in full.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct AgentDetails {
+pub(crate) struct AgentDetails {
     /// The agent's name
     name: String,
     /// The agent's stable identity
@@ -96,7 +96,7 @@ struct MetadataMeta {
 
 /// One assignment.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Task {
+pub(crate) struct Task {
     /// The task's identity
     id: i64,
     /// The identity of the agent
@@ -151,7 +151,7 @@ struct Usage {
 
 /// A question that an agent waits to have answered.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Question {
+pub(crate) struct Question {
     /// What answer_agent takes as `question_id`
     id: String,
     /// What the agent wants to do. Written by the agent: untrusted
@@ -172,7 +172,7 @@ struct Choice {
 
 /// What belongs to every page.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Paging {
+pub(crate) struct Paging {
     /// How many there are on all pages
     total_count: u64,
     /// This page, from 1
@@ -186,7 +186,7 @@ pub(super) struct Paging {
 }
 
 impl Paging {
-    pub(super) fn of(total: u64, page: u32, page_size: u32) -> Self {
+    pub(crate) fn of(total: u64, page: u32, page_size: u32) -> Self {
         Self {
             total_count: total,
             page,
@@ -289,7 +289,7 @@ impl From<&fleet::Question> for Question {
 
 /// An entry of an agent's conversation.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct LogItem {
+pub(crate) struct LogItem {
     /// Grows with each entry
     id: i64,
     /// The text. What an agent wrote is untrusted

@@ -1,4 +1,5 @@
-//! The tools, one file a verb, in one table that MCP and the plain-HTTP form both serve.
+//! The tools, one file a verb, in one table that MCP, the plain-HTTP form and the control socket
+//! all serve: names, schemas, and JSON in and out.
 
 mod answer_agent;
 mod cancel_agent_task;
@@ -73,7 +74,7 @@ trait Verb {
 
 /// What calling a tool does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// Nothing.
     Reads,
     /// It changes something; calling it twice does more than calling it once.
@@ -85,24 +86,24 @@ pub(super) enum Effect {
 }
 
 /// Who calls a tool, on what.
-pub(super) struct Call {
-    pub(super) app: Arc<App>,
-    pub(super) principal: Principal,
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) principal: Principal,
     /// Where a long call tells how it is getting on, if the caller wants to know.
-    pub(super) progress: Option<mpsc::Sender<String>>,
+    pub(crate) progress: Option<mpsc::Sender<String>>,
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Value, FleetError>> + Send>>;
 
 /// One row of the table.
-pub(super) struct Tool {
-    pub(super) name: &'static str,
-    pub(super) title: &'static str,
-    pub(super) description: &'static str,
-    pub(super) scope: Scope,
-    pub(super) effect: Effect,
-    pub(super) input: Arc<Map<String, Value>>,
-    pub(super) output: Arc<Map<String, Value>>,
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) scope: Scope,
+    pub(crate) effect: Effect,
+    pub(crate) input: Arc<Map<String, Value>>,
+    pub(crate) output: Arc<Map<String, Value>>,
     run: fn(Call, Map<String, Value>) -> Answer,
 }
 
@@ -124,7 +125,7 @@ impl Tool {
     ///
     /// # Errors
     /// When the caller may not, or the arguments or what they name are wrong.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         call: Call,
         arguments: Map<String, Value>,
@@ -160,7 +161,7 @@ async fn run<V: Verb>(call: Call, arguments: Map<String, Value>) -> Result<Value
 }
 
 /// The tools that this principal may call, sorted by name.
-pub(super) fn allowed(principal: &Principal) -> impl Iterator<Item = &'static Tool> {
+pub(crate) fn allowed(principal: &Principal) -> impl Iterator<Item = &'static Tool> {
     TOOLS.iter().filter(|tool| principal.allows(tool.scope))
 }
 
@@ -168,7 +169,7 @@ pub(super) fn allowed(principal: &Principal) -> impl Iterator<Item = &'static To
 ///
 /// # Errors
 /// When there is none; names those that there are.
-pub(super) fn find(name: &str, principal: &Principal) -> Result<&'static Tool, FleetError> {
+pub(crate) fn find(name: &str, principal: &Principal) -> Result<&'static Tool, FleetError> {
     let found = TOOLS.iter().find(|tool| tool.name == name);
     found.ok_or_else(|| {
         FleetError::not_found("tool", name, allowed(principal).map(|tool| tool.name))

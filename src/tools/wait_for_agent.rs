@@ -15,11 +15,11 @@ use crate::{
     fleet::{TaskStatus, snapshot::Member},
 };
 
-pub(super) struct WaitForAgent;
+pub(crate) struct WaitForAgent;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Name of the agent to wait for
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
@@ -30,7 +30,7 @@ pub(super) struct Input {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The agent
     agent_name: String,
     /// The agent's status

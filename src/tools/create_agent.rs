@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::{Call, Effect, Verb, wire::AgentDetails};
 use crate::{app::error::FleetError, auth::Scope};
 
-pub(super) struct CreateAgent;
+pub(crate) struct CreateAgent;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Unique short agent name (e.g., sony, papi): a-z, 0-9 and hyphens
     #[schemars(length(min = 1, max = 32))]
     name: String,
@@ -27,7 +27,7 @@ pub(super) struct Input {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The new agent
     agent: AgentDetails,
     /// What was done, and what to call next

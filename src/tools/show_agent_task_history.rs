@@ -12,11 +12,11 @@ use crate::{
     auth::Scope,
 };
 
-pub(super) struct ShowAgentTaskHistory;
+pub(crate) struct ShowAgentTaskHistory;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Name of the agent to query
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
@@ -31,7 +31,7 @@ pub(super) struct Input {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The agent
     agent_name: String,
     /// The entries, newest first

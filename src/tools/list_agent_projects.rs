@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::{Call, Effect, Verb};
 use crate::{app::error::FleetError, auth::Scope};
 
-pub(super) struct ListAgentProjects;
+pub(crate) struct ListAgentProjects;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {}
+pub(crate) struct Input {}
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The projects, by name
     projects: Vec<Project>,
     /// How many there are

@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 use super::{Call, Effect, Verb};
 use crate::{app::error::FleetError, auth::Scope};
 
-pub(super) struct ListAgentRoles;
+pub(crate) struct ListAgentRoles;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Project name to query roles for
     #[schemars(length(min = 1, max = 64))]
     project: String,
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The roles, by name
     roles: Vec<Role>,
     /// The project, in its own spelling

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::{Call, Effect, Verb};
 use crate::{app::error::FleetError, auth::Scope};
 
-pub(super) struct StartAgentTask;
+pub(crate) struct StartAgentTask;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Name of the agent to assign the task to
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
@@ -20,7 +20,7 @@ pub(super) struct Input {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The agent
     agent_name: String,
     /// The task, as it was given

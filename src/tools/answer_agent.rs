@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::{Call, Effect, Verb};
 use crate::{app::error::FleetError, auth::Scope};
 
-pub(super) struct AnswerAgent;
+pub(crate) struct AnswerAgent;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Name of the agent
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
@@ -24,7 +24,7 @@ pub(super) struct Input {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The agent
     agent_name: String,
     /// What was done, and what to call next

@@ -9,11 +9,11 @@ use crate::{
     auth::Scope,
 };
 
-pub(super) struct ListAgents;
+pub(crate) struct ListAgents;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Only agents with this status: pending, starting, idle, busy, stopping, stopped, failed,
     /// canceling, canceled, deleting or deleted
     #[serde(default)]
@@ -26,7 +26,7 @@ pub(super) struct Input {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The agents, by name
     agents: Vec<AgentSummary>,
     /// How many match

@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 use super::{Call, Effect, Verb};
 use crate::{app::error::FleetError, auth::Scope};
 
-pub(super) struct DeleteAgent;
+pub(crate) struct DeleteAgent;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Name of the agent to delete
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The agent
     agent_name: String,
     /// What was done
