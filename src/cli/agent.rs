@@ -218,29 +218,58 @@ async fn logs(
     if output.is_json() && !follow {
         return output.json(&page);
     }
-    let mut after = 0;
-    for entry in newest_first.iter().rev() {
-        let Ok(entry) = serde_json::from_value::<LogLine>(entry.clone()) else { continue };
-        after = entry.id;
-        print(output, &entry)?;
+    let mut shown = Shown { output, newest: None };
+    for entry in newest_first.into_iter().rev() {
+        let entry =
+            serde_json::from_value(entry).map_err(|error| Failure::from_io(error.into()))?;
+        shown.add(entry)?;
     }
     let path = api::log_tail(&in_path(agent));
     while follow {
         tokio::time::sleep(FOLLOW_INTERVAL).await;
-        let tail: LogTail = client.get(&format!("{path}?after={after}")).await?;
-        for entry in &tail.entries {
-            after = entry.id;
-            print(output, entry)?;
+        // The newest entry again: it may have grown.
+        let known = shown.newest.as_ref().map_or(0, |entry| entry.id - 1);
+        let tail: LogTail = client.get(&format!("{path}?after={known}")).await?;
+        for entry in tail.entries {
+            shown.add(entry)?;
         }
     }
-    Ok(())
+    shown.end()
 }
 
-fn print(output: &Output, entry: &LogLine) -> Result<(), Failure> {
-    if output.is_json() {
-        let line = serde_json::to_string(entry).map_err(|error| Failure::from_io(error.into()))?;
-        return output.line(&line);
+/// What was printed of a log.
+struct Shown<'a> {
+    output: &'a Output,
+    /// Its text has no line end yet: more of it may come.
+    newest: Option<LogLine>,
+}
+
+impl Shown<'_> {
+    /// Prints an entry, or what has been added to the newest one.
+    fn add(&mut self, entry: LogLine) -> Result<(), Failure> {
+        if self.output.is_json() {
+            if self.newest.as_ref() != Some(&entry) {
+                let line = serde_json::to_string(&entry);
+                self.output.line(&line.map_err(|error| Failure::from_io(error.into()))?)?;
+            }
+        } else {
+            let known = self.newest.as_ref().filter(|newest| newest.id == entry.id);
+            let added = known.map_or(&*entry.content, |newest| {
+                entry.content.strip_prefix(&*newest.content).unwrap_or_default()
+            });
+            let text = safe(added).replace('\n', "\n    ");
+            let head = match (known, &self.newest) {
+                (Some(_), _) => String::new(),
+                (None, None) => format!("{} {}\n    ", entry.time, entry.kind),
+                (None, Some(_)) => format!("\n{} {}\n    ", entry.time, entry.kind),
+            };
+            self.output.bytes(format!("{head}{text}").as_bytes())?;
+        }
+        self.newest = Some(entry);
+        Ok(())
     }
-    let indented = safe(&entry.content).replace('\n', "\n    ");
-    output.line(&format!("{} {}\n    {}", entry.time, entry.kind, indented.trim_end()))
+
+    fn end(&self) -> Result<(), Failure> {
+        if self.output.is_json() || self.newest.is_none() { Ok(()) } else { self.output.line("") }
+    }
 }

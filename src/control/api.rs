@@ -135,7 +135,7 @@ pub struct LogTail {
 }
 
 /// An entry of an agent's conversation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// Grows with each entry: what `after` takes.
     pub id: i64,
