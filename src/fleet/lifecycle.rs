@@ -535,3 +535,6 @@ fn refusal(question: &Question) -> Option<Effect> {
 fn log(kind: EntryKind, content: String) -> Effect {
     Effect::Log(Entry { kind, content, joins: false })
 }
+
+#[cfg(test)]
+mod tests;
