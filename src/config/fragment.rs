@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     Problem,
-    keys::{KEYS, Key, nearest},
+    keys::{KEYS, Key},
+    nearest::nearest,
 };
 
 /// Where a value was written.

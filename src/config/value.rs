@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{fragment::Raw, keys::Kind};
+use super::{fragment::Raw, kind::Kind};
 
 impl Raw {
     /// The value for a message: on one line, and short.
