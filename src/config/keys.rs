@@ -57,6 +57,7 @@ const fn up_to(max: Duration) -> Kind {
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// All settings, sorted as they are best read.
 pub const KEYS: &[Key] = &[
@@ -189,6 +190,69 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Path,
         default: Preset::Nothing,
         help: "A PEM file with the private key; goes with http.tls.certificate.",
+    },
+    Key {
+        path: "fleet.max_agents",
+        variable: "FLEET_MCP_FLEET_MAX_AGENTS",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        default: Preset::Value("64"),
+        help: "The most agents.",
+    },
+    Key {
+        path: "fleet.max_tasks",
+        variable: "FLEET_MCP_FLEET_MAX_TASKS",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        default: Preset::Value("16"),
+        help: "The most tasks running at once.",
+    },
+    Key {
+        path: "fleet.max_log",
+        variable: "FLEET_MCP_FLEET_MAX_LOG",
+        kind: Kind::Size { min: 64 * KIB, max: 1024 * MIB },
+        default: Preset::Value("16 MiB"),
+        help: "The largest log of an agent; its oldest entries go first.",
+    },
+    Key {
+        path: "fleet.open_timeout",
+        variable: "FLEET_MCP_FLEET_OPEN_TIMEOUT",
+        kind: up_to(DAY),
+        default: Preset::Value("2m"),
+        help: "How long an agent's workspace and program may take to be ready.",
+    },
+    Key {
+        path: "fleet.turn_timeout",
+        variable: "FLEET_MCP_FLEET_TURN_TIMEOUT",
+        kind: up_to(DAY.saturating_mul(7)),
+        default: Preset::Value("1h"),
+        help: "How long an agent may work on a task.",
+    },
+    Key {
+        path: "fleet.silence_timeout",
+        variable: "FLEET_MCP_FLEET_SILENCE_TIMEOUT",
+        kind: up_to(DAY.saturating_mul(7)),
+        default: Preset::Value("15m"),
+        help: "How long an agent may be silent while it works.",
+    },
+    Key {
+        path: "fleet.answer_timeout",
+        variable: "FLEET_MCP_FLEET_ANSWER_TIMEOUT",
+        kind: up_to(DAY.saturating_mul(7)),
+        default: Preset::Value("10m"),
+        help: "How long an agent's question waits for an answer; then the answer is no.",
+    },
+    Key {
+        path: "fleet.cancel_timeout",
+        variable: "FLEET_MCP_FLEET_CANCEL_TIMEOUT",
+        kind: up_to(HOUR),
+        default: Preset::Value("10s"),
+        help: "How long an agent may take to stop working on a canceled task; then its program is ended.",
+    },
+    Key {
+        path: "fleet.close_grace",
+        variable: "FLEET_MCP_FLEET_CLOSE_GRACE",
+        kind: Kind::Seconds { min: 1, max: 600 },
+        default: Preset::Value("5s"),
+        help: "How long an agent's program may take to end when it is told to; then it is killed.",
     },
     Key {
         path: "log.filter",

@@ -13,6 +13,7 @@ pub enum Kind {
     Count { min: u64, max: u64 },
     Size { min: u64, max: u64 },
     Duration { min: Duration, max: Duration },
+    Seconds { min: u64, max: u64 },
     Path,
     Text,
     Filter,
@@ -34,6 +35,10 @@ impl fmt::Display for Kind {
             }
             Self::Duration { min, max } => {
                 write!(f, "a duration from {} to {}, such as `10s` or `5m`", Span(*min), Span(*max))
+            }
+            Self::Seconds { min, max } => {
+                let [min, max] = [min, max].map(|secs| Span(Duration::from_secs(*secs)));
+                write!(f, "a duration in whole seconds from {min} to {max}, such as `5s`")
             }
             Self::Path => f.write_str("a path"),
             Self::Text => f.write_str("a text of printable characters"),

@@ -107,6 +107,14 @@ pub(super) fn duration(raw: &Raw, kind: Kind) -> Option<Duration> {
     }
 }
 
+pub(super) fn seconds(raw: &Raw, kind: Kind) -> Option<u32> {
+    let duration = duration(raw, kind).filter(|duration| duration.subsec_nanos() == 0)?;
+    match kind {
+        Kind::Seconds { min, max } if !(min..=max).contains(&duration.as_secs()) => None,
+        _ => u32::try_from(duration.as_secs()).ok(),
+    }
+}
+
 /// A line of text without control characters, maybe empty.
 pub(super) fn line(raw: &Raw, _: Kind) -> Option<String> {
     raw.text().filter(|text| !text.chars().any(char::is_control)).map(str::to_owned)

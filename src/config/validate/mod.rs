@@ -1,6 +1,7 @@
 //! From merged raw values to [`Settings`]. Goes on after a problem, so that all are told at once; the
 //! placeholders that stand in for bad values never leave this module.
 
+mod fleet;
 mod sections;
 
 use std::{
@@ -53,6 +54,7 @@ pub(super) fn settings(
         },
         roles: reader.roles(&projects),
         projects,
+        fleet: reader.fleet(),
         state_dir,
     }
 }
