@@ -15,7 +15,9 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Problem,
     fragment::{Entry, Fragment, Origin, Raw, Section, bare_or_quoted},
-    keys::{KEYS, Key, PROJECTS, ROLES, Table, nearest},
+    keys::{KEYS, Key},
+    nearest::nearest,
+    tables::{PROJECTS, ROLES, Table},
 };
 
 /// Reads a configuration file; `None` if there is none.

@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     Problem,
-    keys::{KEYS, Key, nearest},
+    keys::{KEYS, Key},
+    nearest::nearest,
 };
 
 /// Where a value was written.
@@ -183,7 +184,8 @@ impl Fragment {
     }
 }
 
-const PREFIX: &str = "FLEET_MCP_";
+/// What the names of our variables begin with.
+pub(super) const PREFIX: &str = "FLEET_MCP_";
 
 /// Whether a variable with our prefix is somebody else's: of clients, or of Kubernetes and Docker,
 /// which describe a service named `fleet-mcp` to every container beside it.

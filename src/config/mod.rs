@@ -8,8 +8,11 @@ mod dotenv;
 mod file;
 mod fragment;
 mod keys;
+mod kind;
+mod nearest;
 mod reload;
 mod surroundings;
+mod tables;
 mod validate;
 mod value;
 
@@ -29,8 +32,10 @@ use nix::unistd::geteuid;
 use self::{dotenv::Dotenv, fragment::Fragment, surroundings::Surroundings};
 pub use self::{
     fragment::Origin,
-    keys::{Field, KEYS, Key, Kind, PROJECTS, Preset, ROLES, Table},
+    keys::{KEYS, Key, Preset},
+    kind::Kind,
     reload::needs_restart,
+    tables::{Field, PROJECTS, ROLES, Table},
 };
 use crate::app::settings::Settings;
 

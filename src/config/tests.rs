@@ -39,6 +39,11 @@ impl Machine {
         self
     }
 
+    fn mode(self, path: &str, mode: u32) -> Self {
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
     fn config(self, text: &str) -> Self {
         self.file("home/.config/fleet-mcp/config.toml", text)
     }
@@ -312,33 +317,46 @@ fn all_problems_of_all_sources_are_told_at_once() {
 }
 
 #[test]
-fn dotenv_that_others_could_have_written_is_ignored_with_a_warning() {
+fn dotenv_of_somebody_else_is_ignored_with_a_warning() {
     let warning = |machine: &Machine| {
         let loaded = machine.load().unwrap();
         assert!(!loaded.settings.auth.enabled);
         assert!(loaded.files.is_empty());
         loaded.warnings.join("\n")
     };
-    let machine = || Machine::new().dotenv("FLEET_MCP_AUTH_ENABLED=true");
-    for mode in [0o620, 0o602, 0o666] {
-        let machine = machine();
-        let path = machine.path("work/.env");
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let warning = warning(&machine);
-        assert!(
-            warning.contains("others can write it") && warning.contains("chmod go-w"),
-            "{warning}"
-        );
+    for mode in [0o600, 0o666] {
+        let mut foreign =
+            Machine::new().dotenv("FLEET_MCP_AUTH_ENABLED=true").mode("work/.env", mode);
+        foreign.euid += 1;
+        assert!(warning(&foreign).contains("it belongs to uid"));
     }
-    let mut foreign = machine();
-    foreign.euid += 1;
-    assert!(warning(&foreign).contains("it belongs to uid"));
     let linked = Machine::new().file("elsewhere", "FLEET_MCP_AUTH_ENABLED=true");
     symlink(linked.path("elsewhere"), linked.path("work/.env")).unwrap();
     assert!(warning(&linked).contains("symbolic link"));
     let directory = Machine::new();
     fs::create_dir(directory.path("work/.env")).unwrap();
     assert!(warning(&directory).contains("not a regular file"));
+}
+
+#[test]
+fn own_dotenv_that_others_could_have_written_is_refused_if_it_has_settings() {
+    for mode in [0o620, 0o602, 0o666] {
+        for text in [
+            "FLEET_MCP_AUTH_ENABLED=true",
+            "OTHER=1\n\texport FLEET_MCP_AUTH_ENABLED=true",
+            "fleet_mcp_x=1",
+        ] {
+            let problems = Machine::new().dotenv(text).mode("work/.env", mode).problems();
+            let expected = format!(
+                "work/.env: has settings, but others can write it (mode {mode:04o}); run `chmod go-w` on it if you trust it"
+            );
+            assert_eq!(problems, [expected], "{text}");
+        }
+        let others = "OTHER=1\n # FLEET_MCP_AUTH_ENABLED=true";
+        let loaded = Machine::new().dotenv(others).mode("work/.env", mode).load().unwrap();
+        assert!(loaded.files.is_empty());
+        assert!(loaded.warnings[0].contains("is ignored: others can write it"));
+    }
 }
 
 #[test]
@@ -546,6 +564,16 @@ fn values_outside_their_range_are_told_the_range() {
         ("http.header_timeout", ["100ms", "10m"], ["99ms", "11m"], "from 100ms to 10m"),
         ("http.body_timeout", ["1s", "1h"], ["0", "-5s"], "from 100ms to 1h"),
         ("http.idle_timeout", ["75", "1m 30s"], ["soon", "3601"], "from 100ms to 1h"),
+        ("fleet.max_agents", ["1", "100000"], ["0", "100001"], "from 1 to 100000"),
+        ("fleet.max_tasks", ["1", "100000"], ["0", "100001"], "from 1 to 100000"),
+        ("fleet.max_log", ["64 KiB", "1 GiB"], ["65535", "2 GiB"], "from 64 KiB to 1024 MiB"),
+        ("fleet.open_timeout", ["100ms", "24h"], ["0", "25h"], "from 100ms to 24h"),
+        ("fleet.turn_timeout", ["100ms", "168h"], ["99ms", "169h"], "from 100ms to 168h"),
+        ("fleet.silence_timeout", ["1.5s", "168h"], ["0", "169h"], "from 100ms to 168h"),
+        ("fleet.answer_timeout", ["100ms", "168h"], ["0", "169h"], "from 100ms to 168h"),
+        ("fleet.cancel_timeout", ["100ms", "1h"], ["0", "2h"], "from 100ms to 1h"),
+        ("fleet.close_grace", ["1", "10m"], ["0", "601s"], "from 1s to 10m"),
+        ("fleet.close_grace", ["5s", "1m 30s"], ["500ms", "1.5s"], "in whole seconds"),
         ("http.shutdown_timeout", ["0", "PT5M"], ["1.5.5s", ""], "from 0s to 10m"),
     ] {
         for text in good {
@@ -717,6 +745,8 @@ fn only_what_a_running_daemon_cannot_take_over_needs_a_restart() {
         ("http.max_connections", "9", vec!["http.max_connections"]),
         ("http.max_requests", "9", vec![]),
         ("http.idle_timeout", "9", vec![]),
+        ("fleet.max_agents", "9", vec![]),
+        ("fleet.turn_timeout", "9", vec![]),
         ("log.filter", "debug", vec![]),
         ("log.access_file", "/l", vec![]),
         ("log.journal_socket", "/j", vec!["log.journal_socket"]),

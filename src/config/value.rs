@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{fragment::Raw, keys::Kind};
+use super::{fragment::Raw, kind::Kind};
 
 impl Raw {
     /// The value for a message: on one line, and short.
@@ -104,6 +104,14 @@ pub(super) fn duration(raw: &Raw, kind: Kind) -> Option<Duration> {
     match kind {
         Kind::Duration { min, max } if !(min..=max).contains(&duration) => None,
         _ => Some(duration),
+    }
+}
+
+pub(super) fn seconds(raw: &Raw, kind: Kind) -> Option<u32> {
+    let duration = duration(raw, kind).filter(|duration| duration.subsec_nanos() == 0)?;
+    match kind {
+        Kind::Seconds { min, max } if !(min..=max).contains(&duration.as_secs()) => None,
+        _ => u32::try_from(duration.as_secs()).ok(),
     }
 }
 
