@@ -74,7 +74,7 @@ pub enum Phase {
 impl App {
     /// A daemon that is starting, with authentication as the settings say.
     pub fn new(
-        settings: Arc<Settings>,
+        settings: watch::Sender<Arc<Settings>>,
         tokens: Arc<Tokens>,
         fleet: FleetAccess,
         clock: Arc<dyn Clock>,
@@ -82,8 +82,8 @@ impl App {
         Self {
             tokens,
             refusals: Refusals::new(Arc::clone(&clock)),
-            enforcing: AtomicBool::new(settings.auth.enabled),
-            settings: watch::Sender::new(settings),
+            enforcing: AtomicBool::new(settings.borrow().auth.enabled),
+            settings,
             fleet: fleet.snapshot,
             supervisor: fleet.supervisor,
             store: fleet.store,

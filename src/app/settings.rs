@@ -71,6 +71,27 @@ pub struct HttpSettings {
     pub tls: Option<TlsSettings>,
 }
 
+#[cfg(test)]
+impl HttpSettings {
+    /// Nothing allowed, no limits of time.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            public_url: None,
+            max_body_bytes: 0,
+            header_timeout: Duration::ZERO,
+            body_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            max_connections: 0,
+            max_requests: 0,
+            shutdown_timeout: Duration::ZERO,
+            tls: None,
+        }
+    }
+}
+
 /// `[http.tls]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {

@@ -172,3 +172,6 @@ async fn work(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

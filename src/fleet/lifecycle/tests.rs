@@ -325,7 +325,10 @@ fn signs_that_come_too_late_change_nothing() {
             let effects = after.sign(sign.clone(), at(9));
 
             assert!(effects.is_empty(), "{situation}: {sign:?}");
-            assert_eq!((after.task, after.agent.status, after.session), (life.task.clone(), life.agent.status, life.session.clone()));
+            assert_eq!(
+                (after.task, after.agent.status, after.session),
+                (life.task.clone(), life.agent.status, life.session.clone())
+            );
         }
     }
 }
