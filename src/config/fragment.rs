@@ -124,7 +124,7 @@ impl Section {
     }
 }
 
-/// The sections of a [`Table`], by name.
+/// The sections of a [`Table`](super::Table), by name.
 pub(super) type Sections = BTreeMap<String, Section>;
 
 /// What one source says, or several merged.
