@@ -1,6 +1,7 @@
 //! What the daemon was told, validated: immutable, swapped whole on reload.
 //!
-//! `config` makes it; everyone else only reads it. Holds no secret.
+//! `config` makes it; everyone else only reads it. Agents' variables in it may be secrets; they are
+//! left out of `Debug`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

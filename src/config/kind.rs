@@ -5,6 +5,9 @@ use std::{fmt, time::Duration};
 pub(super) const KIB: u64 = 1024;
 pub(super) const MIB: u64 = 1024 * KIB;
 
+/// Longest text of several lines, in bytes: it goes to the agent with each task.
+pub(super) const MAX_PROSE: usize = 64 * 1024;
+
 /// What a setting's value may be. Its [`Display`](fmt::Display) completes "the value is not …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the Display texts are the documentation")]
@@ -23,6 +26,12 @@ pub enum Kind {
     Origins,
     Networks,
     Names,
+    Prose,
+    OneOf(&'static [&'static str]),
+    Command,
+    Arguments,
+    Variables,
+    Files,
 }
 
 impl fmt::Display for Kind {
@@ -53,6 +62,25 @@ impl fmt::Display for Kind {
             Self::Origins => f.write_str("an origin; use `scheme://host` or `scheme://host:port`"),
             Self::Networks => f.write_str("an IP address or network, such as `10.0.0.0/8`"),
             Self::Names => f.write_str("a name of 1 to 64 printable characters"),
+            Self::Prose => write!(
+                f,
+                "a text of at most {}, without control characters but tabs and line breaks",
+                Size(MAX_PROSE as u64)
+            ),
+            Self::OneOf(words) => {
+                let (last, others) = words.split_last().unwrap_or((&"", &[]));
+                for (at, word) in others.iter().enumerate() {
+                    let separator = if at + 1 == others.len() { " or " } else { ", " };
+                    write!(f, "`{word}`{separator}")?;
+                }
+                write!(f, "`{last}`")
+            }
+            Self::Command => f.write_str("a program; use a path, or a name to be found on PATH"),
+            Self::Arguments => f.write_str(
+                "an array of texts without control characters but tabs and line breaks",
+            ),
+            Self::Variables => f.write_str("a table; use `{ NAME = \"value\" }`"),
+            Self::Files => f.write_str("a table; use `{ \"path/below/home\" = \"file to copy\" }`"),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Three stages: each source becomes a fragment of raw values with their origins, the fragments are
 //! laid over one another by precedence, and the result is validated. All problems are told at once.
-//! What settings there are is in [`KEYS`]. Nothing here changes the process or holds a secret.
+//! What settings there are is in [`KEYS`]. Nothing here changes the process. Agents' variables may
+//! be secrets: no message shows them.
 
 mod dotenv;
 mod file;
@@ -35,7 +36,7 @@ pub use self::{
     keys::{KEYS, Key, Preset},
     kind::Kind,
     reload::needs_restart,
-    tables::{Field, PROJECTS, ROLES, Table},
+    tables::{AGENTS, Field, PROJECTS, ROLES, Table},
 };
 use crate::app::settings::Settings;
 
@@ -48,6 +49,8 @@ pub struct Sources {
     pub working_dir: PathBuf,
     /// Whose `.env` is trusted, and whose home `~` is if HOME is unset.
     pub euid: u32,
+    /// The program of the built-in agent: the running one.
+    pub program: PathBuf,
     /// The command line.
     pub flags: Flags,
 }
@@ -62,6 +65,8 @@ impl Sources {
             environment: std::env::vars_os().collect(),
             working_dir: std::env::current_dir()?,
             euid: geteuid().as_raw(),
+            // Without /proc the built-in agent is taken from PATH, like any other program.
+            program: std::env::current_exe().unwrap_or_else(|_| "fleet-mcp".into()),
             flags,
         })
     }
@@ -169,7 +174,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     }
     merged.overlay(Fragment::from_environment(&sources.environment, &mut problems));
     merged.overlay(Fragment::from_flags(&sources.flags.values, &mut problems));
-    let settings = validate::settings(&merged, &around, &mut problems);
+    let settings = validate::settings(&merged, &around, &mut problems, &mut warnings);
     if !problems.is_empty() {
         return Err(ConfigErrors { problems });
     }

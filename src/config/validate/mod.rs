@@ -1,7 +1,11 @@
 //! From merged raw values to [`Settings`]. Goes on after a problem, so that all are told at once; the
 //! placeholders that stand in for bad values never leave this module.
 
+mod defaults;
 mod fleet;
+mod programs;
+mod projects;
+mod roles;
 mod sections;
 
 use std::{
@@ -30,8 +34,9 @@ pub(super) fn settings(
     merged: &Fragment,
     around: &Surroundings,
     problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
 ) -> Settings {
-    let mut reader = Reader { merged, around, problems };
+    let mut reader = Reader { merged, around, problems, warnings };
     let enabled = reader.get("auth.enabled", value::boolean);
     let state_dir = reader.path_or("state_dir", around.state_dir());
     let in_state = |name: &str| Ok(state_dir.join(name));
@@ -39,6 +44,7 @@ pub(super) fn settings(
     let control_socket =
         runtime.map_or_else(|| in_state("run/control.sock"), |dir| Ok(dir.join("control.sock")));
     let projects = reader.projects();
+    let programs = reader.programs();
     Settings {
         listen: reader.listen(enabled),
         control_socket: reader.control_socket(control_socket),
@@ -52,8 +58,9 @@ pub(super) fn settings(
             access_file: reader.path("log.access_file"),
             journal_socket: reader.path("log.journal_socket").unwrap_or_default(),
         },
-        roles: reader.roles(&projects),
+        roles: reader.roles(&projects, &programs),
         projects,
+        programs,
         fleet: reader.fleet(),
         state_dir,
     }
@@ -63,6 +70,7 @@ struct Reader<'a> {
     merged: &'a Fragment,
     around: &'a Surroundings,
     problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<String>,
 }
 
 impl Reader<'_> {
@@ -142,18 +150,23 @@ impl Reader<'_> {
 
     fn path(&mut self, path: &str) -> Option<PathBuf> {
         let entry = self.entry(path)?;
+        Some(self.locate(&entry, path, Kind::Path, value::path).unwrap_or_default())
+    }
+
+    /// What may be relative to where it was written, or to the home directory.
+    fn locate<T>(
+        &mut self,
+        entry: &Entry,
+        path: &str,
+        kind: Kind,
+        read: impl Fn(&str, &Path, Option<&Path>) -> Result<T, String>,
+    ) -> Option<T> {
         let home = self.around.home.as_deref();
-        let read = match entry.raw.text() {
-            Some(text) => value::path(text, self.around.base(&entry.origin), home),
-            None => Err(misfit(&entry.raw, Kind::Path)),
+        let value = match entry.raw.text() {
+            Some(text) => read(text, self.around.base(&entry.origin), home),
+            None => Err(misfit(&entry.raw, kind)),
         };
-        match read {
-            Ok(value) => Some(value),
-            Err(why) => {
-                self.reject(&entry.origin, path, why);
-                Some(PathBuf::new())
-            }
-        }
+        value.map_err(|why| self.reject(&entry.origin, path, why)).ok()
     }
 
     fn path_or(&mut self, path: &str, default: Result<PathBuf, String>) -> PathBuf {
@@ -236,6 +249,10 @@ impl Reader<'_> {
         self.reject(&origin, path, format!("is set without `{missing}`; set both or neither"));
     }
 
+    fn warn(&mut self, origin: &Origin, path: &str, why: impl Display) {
+        self.warnings.push(format!("{}: {why}", origin.of(path)));
+    }
+
     fn reject(&mut self, origin: &Origin, path: &str, why: impl Display) {
         self.problems.push(Problem::new(origin.of(path), why.to_string()));
     }
@@ -245,6 +262,7 @@ impl Reader<'_> {
 fn misfit(raw: &Raw, kind: Kind) -> String {
     match kind {
         Kind::Url | Kind::Origins if raw.text().is_some() => format!("the value is not {kind}"),
+        Kind::Arguments | Kind::Variables => format!("the value is not {kind}"),
         _ => format!("{} is not {kind}", raw.shown()),
     }
 }

@@ -1,138 +1,138 @@
-//! Projects and roles.
+//! What the sections of all tables have in common.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     super::{
-        fragment::{Raw, Section, Sections, bare_or_quoted},
+        fragment::{Entry, Raw, Section, Sections, bare_or_quoted},
         kind::Kind,
-        tables::{PROJECTS, ROLES, Table},
+        tables::Table,
         value::{self, shown},
     },
     Reader, misfit,
 };
-use crate::fleet::{Project, Role};
 
-impl Reader<'_> {
-    pub(super) fn projects(&mut self) -> Vec<Project> {
-        let sections = &self.merged.projects;
-        self.names(&PROJECTS, sections);
-        let mut projects = Vec::with_capacity(sections.len());
-        for (name, section) in sections {
-            projects.push(Project {
-                name: name.clone(),
-                description: self.field(&PROJECTS, name, section, "description", value::line),
-                repository: self.repository(name, section),
-            });
-        }
-        projects
+/// One section of a table: `[projects.web]`.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) table: &'a Table,
+    pub(super) name: &'a str,
+    pub(super) section: &'a Section,
+}
+
+impl<'a> Place<'a> {
+    /// The section's own path: `projects.web`.
+    pub(super) fn path(&self) -> String {
+        format!("{}.{}", self.table.name, bare_or_quoted(self.name))
     }
 
-    fn repository(&mut self, name: &str, section: &Section) -> Option<String> {
-        let entry = section.fields.get("repository")?;
-        let home = self.around.home.as_deref();
-        let read = match entry.raw.text() {
-            Some(text) => value::repository(text, self.around.base(&entry.origin), home),
-            None => Err(misfit(&entry.raw, Kind::Path)),
-        };
-        read.map_err(|why| {
-            self.reject(&entry.origin, &path_of(&PROJECTS, name, "repository"), why);
-        })
-        .ok()
+    /// A field's path: `projects.web.repository`.
+    pub(super) fn path_of(&self, field: &str) -> String {
+        format!("{}.{field}", self.path())
     }
 
-    pub(super) fn roles(&mut self, projects: &[Project]) -> Vec<Role> {
-        let sections = &self.merged.roles;
-        self.names(&ROLES, sections);
-        let mut roles = Vec::with_capacity(sections.len());
-        for (name, section) in sections {
-            roles.push(Role {
-                name: name.clone(),
-                description: self.field(&ROLES, name, section, "description", value::line),
-                projects: self.offering(name, section, projects),
-                default: self.field(&ROLES, name, section, "default", value::boolean),
-            });
-        }
-        self.one_default_each(&roles, projects);
-        roles
+    pub(super) fn entry(&self, field: &str) -> Option<&'a Entry> {
+        self.section.fields.get(field)
     }
 
-    /// A role's projects, by the names that their own tables have.
-    fn offering(&mut self, name: &str, section: &Section, projects: &[Project]) -> Vec<String> {
-        let Some(entry) = section.fields.get("projects") else {
-            return Vec::new();
-        };
-        let path = path_of(&ROLES, name, "projects");
-        let known = self.problems.len();
-        let names = self.items(entry, &path, Kind::Names, |text| {
-            let project =
-                projects.iter().find(|project| project.name.to_lowercase() == text.to_lowercase());
-            let project = project.map(|project| project.name.clone());
-            project.ok_or_else(|| {
-                Some(format!("there is no project {}; add `[projects.NAME]`", shown(text)))
-            })
-        });
-        if names.is_empty() && self.problems.len() == known {
-            let why = "names no project; leave it out to offer the role for all";
-            self.reject(&entry.origin, &path, why);
-        }
-        names
-    }
-
-    /// Two defaults for one project would leave the choice to chance.
-    fn one_default_each(&mut self, roles: &[Role], projects: &[Project]) {
-        let defaults: Vec<&Role> = roles.iter().filter(|role| role.default).collect();
-        for (at, role) in defaults.iter().enumerate() {
-            let rival = defaults.iter().take(at).find(|earlier| {
-                let both_for_all = role.projects.is_empty() && earlier.projects.is_empty();
-                let both_for =
-                    |p: &Project| role.offered_by(&p.name) && earlier.offered_by(&p.name);
-                both_for_all || projects.iter().any(both_for)
-            });
-            let entry =
-                self.merged.roles.get(&role.name).and_then(|role| role.fields.get("default"));
-            if let (Some(rival), Some(entry)) = (rival, entry) {
-                let why = format!("role {} is the default already; keep one", shown(&rival.name));
-                self.reject(&entry.origin, &path_of(&ROLES, &role.name, "default"), why);
-            }
-        }
-    }
-
-    /// Checks the names of a table's sections: printable, and unique in any case.
-    fn names(&mut self, table: &Table, sections: &Sections) {
-        let mut seen = BTreeMap::new();
-        for (name, section) in sections {
-            let path = format!("{}.{}", table.name, bare_or_quoted(name));
-            if value::name(name).is_none() {
-                self.reject(
-                    &section.origin,
-                    &path,
-                    format!("{} is not {}", shown(name), Kind::Names),
-                );
-            }
-            if let Some(other) = seen.insert(name.to_lowercase(), name) {
-                let why = format!("differs from {} by upper and lower case only", shown(other));
-                self.reject(&section.origin, &path, why);
-            }
-        }
-    }
-
-    fn field<T: Default>(
-        &mut self,
-        table: &Table,
-        name: &str,
-        section: &Section,
-        field: &str,
-        read: impl Fn(&Raw, Kind) -> Option<T>,
-    ) -> T {
-        let known = table.fields.iter().find(|known| known.name == field);
-        let (Some(known), Some(entry)) = (known, section.fields.get(field)) else {
-            return T::default();
-        };
-        self.read(entry, &path_of(table, name, field), known.kind, read).unwrap_or_default()
+    fn known(&self, field: &str) -> Option<(&'a Entry, Kind)> {
+        let known = self.table.fields.iter().find(|known| known.name == field);
+        Some((self.entry(field)?, known?.kind))
     }
 }
 
-fn path_of(table: &Table, name: &str, field: &str) -> String {
-    format!("{}.{}.{field}", table.name, bare_or_quoted(name))
+impl Reader<'_> {
+    /// All sections of a table, by name. Checks the names: printable, and unique in any case.
+    pub(super) fn places<'s>(&mut self, table: &'s Table, all: &'s Sections) -> Vec<Place<'s>> {
+        let places: Vec<_> =
+            all.iter().map(|(name, section)| Place { table, name, section }).collect();
+        let mut seen = BTreeMap::new();
+        for place in &places {
+            let Place { name, section, .. } = place;
+            if value::name(name).is_none() {
+                let why = format!("{} is not {}", shown(name), Kind::Names);
+                self.reject(&section.origin, &place.path(), why);
+            }
+            if let Some(other) = seen.insert(name.to_lowercase(), name) {
+                let why = format!("differs from {} by upper and lower case only", shown(other));
+                self.reject(&section.origin, &place.path(), why);
+            }
+        }
+        places
+    }
+
+    pub(super) fn field<T>(
+        &mut self,
+        place: Place<'_>,
+        field: &str,
+        read: impl Fn(&Raw, Kind) -> Option<T>,
+    ) -> Option<T> {
+        let (entry, kind) = place.known(field)?;
+        self.read(entry, &place.path_of(field), kind, read)
+    }
+
+    /// A field that names something which may be on this machine.
+    pub(super) fn located<T>(
+        &mut self,
+        place: Place<'_>,
+        field: &str,
+        read: impl Fn(&str, &Path, Option<&Path>) -> Result<T, String>,
+    ) -> Option<T> {
+        let (entry, kind) = place.known(field)?;
+        self.locate(entry, &place.path_of(field), kind, read)
+    }
+
+    /// Variables by name. Says nothing about their values, which may be secrets.
+    pub(super) fn variables(&mut self, place: Place<'_>, field: &str) -> Vec<(String, String)> {
+        let mut variables = Vec::new();
+        for (name, path, entry) in self.entries(place, field) {
+            if !value::is_variable(name) {
+                let why = "is not a variable's name; use letters, digits and `_`, no digit first";
+                self.reject(&entry.origin, &path, why);
+            }
+            match entry.raw.text().filter(|text| !text.contains('\0')) {
+                Some(text) => variables.push((name.to_owned(), text.to_owned())),
+                None => {
+                    let why = "the value is not a text without NUL; put it in quotes";
+                    self.reject(&entry.origin, &path, why);
+                }
+            }
+        }
+        variables
+    }
+
+    /// Files to copy, by where to place them.
+    pub(super) fn files(&mut self, place: Place<'_>, field: &str) -> Vec<(PathBuf, PathBuf)> {
+        let mut files = Vec::new();
+        for (name, path, entry) in self.entries(place, field) {
+            let target = value::path_below(name);
+            if target.is_none() {
+                let why =
+                    "is not a path below the agent's home; use `a/b`, without `~`, `.` and `..`";
+                self.reject(&entry.origin, &path, why);
+            }
+            let source = self.locate(entry, &path, Kind::Path, value::path);
+            files.extend(target.zip(source));
+        }
+        files
+    }
+
+    /// The entries of a field that is a table, with their paths.
+    fn entries<'s>(&mut self, place: Place<'s>, field: &str) -> Vec<(&'s str, String, &'s Entry)> {
+        let path = place.path_of(field);
+        match place.known(field) {
+            Some((Entry { raw: Raw::Table(entries), .. }, _)) => {
+                let path_of = |name| format!("{path}.{}", bare_or_quoted(name));
+                entries.iter().map(|(name, entry)| (&**name, path_of(name), entry)).collect()
+            }
+            Some((entry, kind)) => {
+                self.reject(&entry.origin, &path, misfit(&entry.raw, kind));
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
 }
