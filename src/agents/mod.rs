@@ -2,4 +2,5 @@
 //! daemon, and the drivers that speak with agent programs.
 
 pub mod drivers;
+pub mod host;
 pub mod io;
