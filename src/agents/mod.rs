@@ -4,3 +4,5 @@
 pub mod drivers;
 pub mod host;
 pub mod io;
+pub mod link;
+pub mod processes;

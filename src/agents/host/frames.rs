@@ -114,6 +114,12 @@ pub struct Place {
     pub agent: i64,
 }
 
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workspace").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
 /// A file to place in the home.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
@@ -132,6 +138,12 @@ pub struct Start {
     pub arguments: Vec<String>,
     /// Variables for it, on top of those that every agent gets.
     pub environment: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").field("program", &self.program).finish_non_exhaustive()
+    }
 }
 
 /// Something to do in a workspace.
