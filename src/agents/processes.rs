@@ -56,12 +56,12 @@ impl Process {
         })
     }
 
-    /// Whether its environment at its start had this variable with this value. Unknown is no.
-    pub fn has_variable(&self, name: &str, value: &str) -> bool {
-        let Ok(environ) = fs::read(format!("/proc/{}/environ", self.pid)) else { return false };
-        environ.split(|&b| b == 0).any(|entry| {
-            entry.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
-                == Some(value.as_bytes())
+    /// The value of a variable in its environment at its start. Unknown is none.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let environ = fs::read(format!("/proc/{}/environ", self.pid)).ok()?;
+        environ.split(|&b| b == 0).find_map(|entry| {
+            let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            String::from_utf8(value.to_vec()).ok()
         })
     }
 }
@@ -97,17 +97,22 @@ pub fn spawn(command: &mut Command) -> io::Result<(Child, Awaited)> {
     Ok((child, Awaited(pid)))
 }
 
-/// Kills and reaps what descends from this process and is chosen, except for children that somebody
-/// waits for and what descends from those. Answers whether any was found: then it is to be called
-/// again.
+/// Kills and reaps the chosen children of this process and all that descends from them, except for
+/// children that somebody waits for. Answers whether any was found: then it is to be called again.
 ///
 /// # Errors
 /// When `/proc` can't be listed.
 pub fn kill_orphans(chosen: impl Fn(&Process) -> bool) -> io::Result<bool> {
     let children = awaited();
-    let spared: Vec<i32> = children.iter().copied().collect();
-    let mut found = descendants(&all()?, std::process::id().cast_signed(), &spared);
-    found.retain(chosen);
+    let me = std::process::id().cast_signed();
+    let all = all()?;
+    let mut found = Vec::new();
+    for child in all.iter().filter(|process| process.parent == me) {
+        if !children.contains(&child.pid) && chosen(child) {
+            found.push(*child);
+            found.extend(descendants(&all, child.pid, &[]));
+        }
+    }
     Ok(kill_all(&found))
 }
 

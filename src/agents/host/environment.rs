@@ -19,6 +19,11 @@ pub(super) const DEFAULT_PATH: &str =
 /// Its value is `<hash of the state directory>:<agent>`.
 pub const MARKER: &str = "FLEET_MCP_AGENT_HOST";
 
+/// What a host inherits from the daemon: what it hands on, and the home to keep its agent out of.
+pub(crate) fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
+    env::vars_os().filter(|(name, _)| name != MARKER && (is_kept(name) || name == "HOME"))
+}
+
 /// The variables for programs whose home is `home`, from those of this process.
 pub(super) fn base(home: &Path) -> BTreeMap<OsString, OsString> {
     let mut variables: BTreeMap<_, _> = env::vars_os().filter(|(name, _)| is_kept(name)).collect();
