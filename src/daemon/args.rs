@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PathBufValueParser};
 
-use crate::config::{Flags, KEYS, Key};
+use crate::{
+    agents::host,
+    config::{Flags, KEYS, Key},
+};
 
 const ABOUT: &str = "\
 Serves an authenticated MCP server over TCP, through which MCP clients drive a fleet of coding agents
@@ -38,6 +41,25 @@ pub(super) struct Args {
 pub(super) enum Verb {
     Serve,
     CheckConfig,
+}
+
+/// What this program does for itself, in other processes. Never typed by people, so not in the help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inner {
+    /// Serve one agent; the connection is standard input.
+    AgentHost,
+    /// Restrict itself as the arguments say, and become the program that they name.
+    AgentExec,
+}
+
+/// Found before the command line is understood otherwise: each agent has a host, and its memory
+/// should not hold what only the daemon needs.
+pub(super) fn inner() -> Option<Inner> {
+    let word = std::env::args_os().nth(1)?;
+    if word == host::AGENT_HOST {
+        return Some(Inner::AgentHost);
+    }
+    (word == host::AGENT_EXEC).then_some(Inner::AgentExec)
 }
 
 /// # Errors

@@ -15,10 +15,11 @@ use std::{
 use tokio::sync::watch;
 
 use self::{
-    args::{Args, Verb},
+    args::{Args, Inner, Verb},
     failure::Failure,
 };
 use crate::{
+    agents::host,
     app::{
         App,
         clock::{Clock, SystemClock},
@@ -34,6 +35,9 @@ use crate::{
 
 /// Runs the program.
 pub fn main() -> Exit {
+    if let Some(inner) = args::inner() {
+        return for_an_agent(inner);
+    }
     match args::parse() {
         Ok(args) if args.command == Verb::CheckConfig => check_config::run(args.flags),
         Ok(args) => serve(args),
@@ -44,6 +48,19 @@ pub fn main() -> Exit {
             exit
         }
     }
+}
+
+/// What it says goes to the daemon, or into the agent's log.
+fn for_an_agent(inner: Inner) -> Exit {
+    let failure = match inner {
+        Inner::AgentHost => match host::serve() {
+            Ok(()) => return Exit::Ok,
+            Err(error) => Failure::new("the agent's host failed").caused_by(error),
+        },
+        Inner::AgentExec => Failure::new("can't start the agent's program")
+            .caused_by(host::exec(std::env::args_os().skip(2))),
+    };
+    failure.report()
 }
 
 fn serve(args: Args) -> Exit {
