@@ -79,10 +79,11 @@ impl App {
         fleet: FleetAccess,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let enforcing = settings.borrow().auth.enabled;
         Self {
             tokens,
             refusals: Refusals::new(Arc::clone(&clock)),
-            enforcing: AtomicBool::new(settings.borrow().auth.enabled),
+            enforcing: AtomicBool::new(enforcing),
             settings,
             fleet: fleet.snapshot,
             supervisor: fleet.supervisor,
