@@ -75,7 +75,7 @@ impl App {
             public_url: settings.http.public_url.clone(),
             auth_enforced: self.enforces_auth(),
             token_file: settings.auth.token_file.clone(),
-            warnings: self.all_warnings(token_file_state.as_ref()),
+            warnings: self.all_warnings(token_file_state.as_ref(), self.tokens.obstacle().await),
             token_file_state,
             tokens,
             agents: self.agents_by_status(),
@@ -92,9 +92,10 @@ impl App {
         AgentStatus::ALL.into_iter().map(|s| (s, count(s))).filter(|&(_, n)| n > 0).collect()
     }
 
-    fn all_warnings(&self, file: Option<&FileState>) -> Vec<String> {
+    fn all_warnings(&self, file: Option<&FileState>, obstacle: Option<String>) -> Vec<String> {
         let mut warnings = self.warnings.borrow().clone();
         warnings.extend(self.exposure_warning());
+        warnings.extend(obstacle.map(|why| format!("authentication can't be turned on: {why}")));
         warnings.extend(file.and_then(file_warning));
         warnings
     }

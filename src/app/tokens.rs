@@ -237,6 +237,18 @@ impl Tokens {
         self.blocking(move |store| store.state(&digest)).await.ok()
     }
 
+    /// Why there can be no primary token: what is wrong with its file, while none is in force.
+    pub async fn obstacle(&self) -> Option<String> {
+        if self.primary().is_some() {
+            return None;
+        }
+        // Whatever the file holds differs from this; only whether it can be used counts.
+        match self.blocking(|store| store.state(&Digest::NONE)).await.ok()? {
+            FileState::Unusable(why) => Some(why),
+            FileState::Current | FileState::Missing | FileState::Differs => None,
+        }
+    }
+
     /// The primary token, if there is one.
     pub fn primary(&self) -> Option<Arc<Issued>> {
         self.registry().named(PRIMARY).cloned()

@@ -15,7 +15,7 @@ use crate::control::{
 pub(super) enum Program {
     /// Claude Code
     ClaudeCode,
-    /// `OpenAI` Codex CLI
+    /// OpenAI Codex CLI
     Codex,
     /// Gemini CLI
     GeminiCli,
@@ -26,9 +26,9 @@ pub(super) enum Program {
     VsCode,
     /// Cursor
     Cursor,
-    /// `OpenAI` Agents SDK for Python
+    /// OpenAI Agents SDK for Python
     OpenaiAgents,
-    /// `OpenAI` Responses API
+    /// OpenAI Responses API
     ResponsesApi,
     /// curl
     Curl,

@@ -19,8 +19,7 @@ pub(super) fn find(named: Option<&Path>) -> PathBuf {
     let system = PathBuf::from(SYSTEM);
     let own = Sources::of_process(Flags::default())
         .ok()
-        .and_then(|sources| config::load(&sources).ok())
-        .map(|loaded| loaded.settings.control_socket);
+        .and_then(|sources| config::control_socket(&sources));
     let mut candidates: Vec<_> = own.into_iter().chain([system]).collect();
     if nix::unistd::geteuid().is_root() {
         candidates.reverse();

@@ -69,7 +69,8 @@ fn tokens(status: &Status) -> Vec<String> {
 
 fn not_ready(status: &Status) -> Vec<String> {
     let row = |source: &api::NotReady| {
-        let requests = format!("{} requests", source.requests);
+        let noun = if source.requests == 1 { "request" } else { "requests" };
+        let requests = format!("{} {noun}", source.requests);
         let last = format!("last {}", source.last_seen);
         vec![source.source.clone(), requests, source.reason.clone(), last]
     };

@@ -159,11 +159,38 @@ impl fmt::Display for ConfigErrors {
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let mut problems = Vec::new();
     let around = Surroundings::of(sources, &mut problems);
-    let (mut merged, mut files) = from_files(sources, &around, &mut problems);
     let mut warnings = Vec::new();
+    let (merged, files) = merge(sources, &around, &mut warnings, &mut problems);
+    let settings = validate::settings(&merged, &around, &mut problems, &mut warnings);
+    if !problems.is_empty() {
+        return Err(ConfigErrors { problems });
+    }
+    let origins = merged.values.into_iter().map(|(path, entry)| (path, entry.origin)).collect();
+    Ok(Loaded { settings, warnings, origins, files })
+}
+
+/// Where the daemon of these sources has its control socket, as far as they can be understood: with
+/// a mistake anywhere else in them, a running daemon must still be reached.
+pub fn control_socket(sources: &Sources) -> Option<PathBuf> {
+    let mut problems = Vec::new();
+    let around = Surroundings::of(sources, &mut problems);
+    let (merged, _) = merge(sources, &around, &mut Vec::new(), &mut problems);
+    let path = validate::settings(&merged, &around, &mut problems, &mut Vec::new()).control_socket;
+    // A placeholder for what is not understood is not absolute.
+    path.is_absolute().then_some(path)
+}
+
+/// All sources laid over one another, and the files that were read.
+fn merge(
+    sources: &Sources,
+    around: &Surroundings,
+    warnings: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) -> (Fragment, Vec<PathBuf>) {
+    let (mut merged, mut files) = from_files(sources, around, problems);
     if !surroundings::is_service(sources) {
         let path = sources.working_dir.join(".env");
-        match dotenv::read(&path, sources.euid, &mut problems) {
+        match dotenv::read(&path, sources.euid, problems) {
             Dotenv::Missing => {}
             Dotenv::Ignored(why) => warnings.push(why),
             Dotenv::Read(fragment) => {
@@ -172,14 +199,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
             }
         }
     }
-    merged.overlay(Fragment::from_environment(&sources.environment, &mut problems));
-    merged.overlay(Fragment::from_flags(&sources.flags.values, &mut problems));
-    let settings = validate::settings(&merged, &around, &mut problems, &mut warnings);
-    if !problems.is_empty() {
-        return Err(ConfigErrors { problems });
-    }
-    let origins = merged.values.into_iter().map(|(path, entry)| (path, entry.origin)).collect();
-    Ok(Loaded { settings, warnings, origins, files })
+    merged.overlay(Fragment::from_environment(&sources.environment, problems));
+    merged.overlay(Fragment::from_flags(&sources.flags.values, problems));
+    (merged, files)
 }
 
 /// `config.toml`, or the file that was named, and then `conf.d` beside it.

@@ -187,7 +187,7 @@ impl From<Status> for api::Status {
                     source: source.to_string(),
                     requests: unready.requests,
                     reason: unready.reason.reason().to_owned(),
-                    last_seen: unready.last_seen.to_string(),
+                    last_seen: format!("{:.0}", unready.last_seen),
                 })
                 .collect(),
             warnings: status.warnings,

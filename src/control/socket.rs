@@ -1,9 +1,13 @@
 //! The control socket's file: 0600 in a 0700 directory, right from birth.
 
 use std::{
+    ffi::OsString,
     fs,
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -48,23 +52,36 @@ pub enum SocketError {
 pub async fn bind(path: &Path) -> Result<UnixListener, SocketError> {
     let io = |source| SocketError::Io { path: path.to_owned(), source };
     prepare_directory(path)?;
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(SocketError::NotASocket(path.to_owned()));
-        }
-        Ok(_) if UnixStream::connect(path).await.is_ok() => {
-            return Err(SocketError::InUse(path.to_owned()));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(io(error)),
+    if is_there(path)? && UnixStream::connect(path).await.is_ok() {
+        return Err(SocketError::InUse(path.to_owned()));
     }
-    let unborn = path.with_extension("new");
-    remove(&unborn).map_err(io)?;
+    let unborn = private_name(path);
+    if is_there(&unborn)? {
+        remove(&unborn).map_err(io)?;
+    }
     let listener = UnixListener::bind(&unborn).map_err(io)?;
     fs::set_permissions(&unborn, fs::Permissions::from_mode(0o600)).map_err(io)?;
     fs::rename(&unborn, path).map_err(io)?;
     Ok(listener)
+}
+
+/// Whether there is a socket of this name.
+fn is_there(path: &Path) -> Result<bool, SocketError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => Ok(true),
+        Ok(_) => Err(SocketError::NotASocket(path.to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(SocketError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// A name beside the socket's, and no longer: that may be as long as a socket's path can be.
+fn private_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().as_bytes().to_owned();
+    if let Some(last) = name.last_mut() {
+        *last = if *last == b'~' { b'#' } else { b'~' };
+    }
+    path.with_file_name(OsString::from_vec(name))
 }
 
 /// Removes the socket's file, at the end of the daemon.

@@ -11,12 +11,12 @@ use crate::{
 };
 
 const ABOUT: &str = "\
-Serves an authenticated MCP server over TCP, through which MCP clients drive a fleet of coding agents
-on this machine. fleetctl controls it: `fleetctl status`, `fleetctl rotate`.";
+Serves an authenticated MCP server over TCP, through which MCP clients drive a fleet of coding \
+agents on this machine. fleetctl controls it: `fleetctl status`, `fleetctl rotate`.";
 
 const AFTER_HELP: &str = "\
-Settings are read from config.toml and conf.d/*.toml in /etc/fleet-mcp (as a system service) or
-~/.config/fleet-mcp, then from .env in the working directory, then from the environment, then from
+Settings are read from config.toml and conf.d/*.toml in /etc/fleet-mcp (as a system service) or \
+~/.config/fleet-mcp, then from .env in the working directory, then from the environment, then from \
 flags; later ones win. Something that can't be understood stops the start.
 
 Examples:
@@ -24,7 +24,7 @@ Examples:
   fleet-mcp check-config                    tell all problems of the configuration at once
   fleetctl rotate                           make a new access token while it runs
 
-Exit status: 0 ended as it was told to, 1 failed, 2 wrong usage, 69 another one runs already,
+Exit status: 0 ended as it was told to, 1 failed, 2 wrong usage, 69 another one runs already, \
 78 the configuration or a file that it names is wrong.";
 
 /// What was asked for.

@@ -3,6 +3,7 @@
 pub mod args;
 mod check_config;
 mod failure;
+mod fleet;
 mod listen;
 mod reload;
 mod serve;
@@ -28,7 +29,6 @@ use crate::{
     auth::Secret,
     config::{self, Loaded, Sources},
     exit::Exit,
-    fleet::Snapshot,
     log,
     stores::{StateDir, TokenFile},
 };
@@ -97,7 +97,7 @@ fn start(
     clock: Arc<dyn Clock>,
 ) -> Result<(), Failure> {
     let settings = Arc::new(loaded.settings);
-    let mut warnings = loaded.warnings;
+    let warnings = loaded.warnings;
     let _lock = StateDir::open(&settings.state_dir)?;
     let file = TokenFile::new(settings.auth.token_file.clone(), &settings.state_dir);
     let tokens = Arc::new(Tokens::new(Arc::new(file), Arc::clone(&clock)));
@@ -112,25 +112,26 @@ fn start(
         match tokens.load() {
             Ok(Some(secret)) if print_token => print(&secret),
             Ok(_) => {}
-            Err(error) => warnings.push(format!(
+            // The status tells it too, as long as it is so.
+            Err(error) => tracing::warn!(
                 "authentication can't be turned on: {}; {}",
                 failure::chain(&error),
                 error.help
-            )),
+            ),
         }
     }
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    // Agents come with the supervisor; without one the fleet is empty and stays so.
-    let fleet = watch::Sender::new(Arc::new(Snapshot::default()));
-    let app = Arc::new(App::new(settings, tokens, fleet.subscribe(), clock));
+    let settings = watch::Sender::new(settings);
+    let (access, revived) = fleet::revive(settings.subscribe(), &clock)?;
+    let app = Arc::new(App::new(settings, tokens, access, clock));
     app.set_warnings(warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new("can't start the runtime").caused_by(error))?;
-    runtime.block_on(serve::run(app, sources, log))
+    runtime.block_on(serve::run(app, revived, sources, log))
 }
 
 /// Tells where the token is; shows it only to somebody who looks or has asked.

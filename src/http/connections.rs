@@ -13,8 +13,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
+
+/// How long a new client waits before another look for a connection that has come to rest.
+const CROWDED_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +74,11 @@ impl Connection {
         }
     }
 
+    /// Whether a request is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        Phase::of(self.state.load(Relaxed)) == Phase::Busy
+    }
+
     fn phase(&self) -> (Phase, Duration) {
         let state = self.state.load(Relaxed);
         let since = Duration::from_millis(state >> Phase::BITS);
@@ -100,7 +111,7 @@ impl Connections {
     }
 
     /// Waits until another connection fits. Makes room by ending the one that has waited longest
-    /// for its client; while all are busy, new ones wait in the kernel's queue.
+    /// for its client; while all are busy, new ones wait, all but the first in the kernel's queue.
     ///
     /// Cancel safe.
     pub(super) async fn room(&self, limit: usize) {
@@ -113,7 +124,8 @@ impl Connections {
                 }
                 end_longest_waiting(&open);
             }
-            closed.await;
+            // A busy one may come to rest meanwhile.
+            let _ = timeout(CROWDED_PAUSE, closed).await;
         }
     }
 

@@ -36,7 +36,7 @@ pub fn router(app: &Arc<App>, shutdown: CancellationToken) -> Router {
         .route("/", any_service(mcp.clone()))
         .route("/mcp", any_service(mcp.clone()))
         .route("/mcp/", any_service(mcp))
-        .route("/mcp/{tool}", get(plain::get).post(plain::post))
+        .route("/mcp/{tool}", get(plain::get).post(plain::post).fallback(plain::other_method))
         .fallback(async || HttpError::not_found("there is nothing here; MCP is at /mcp"))
         .layer(from_fn_with_state((Arc::clone(app), InFlight::default()), limits::limit))
         .layer(from_fn_with_state(Arc::clone(app), auth_layer::authenticate))

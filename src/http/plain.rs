@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
@@ -22,10 +22,10 @@ use crate::{
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, HttpError> {
-    let tool = tools::find(&name, &principal)?;
+    let tool = find(name, &principal)?;
     if tool.effect != Effect::Reads {
         return Ok(needs_post(tool));
     }
@@ -36,12 +36,25 @@ pub(super) async fn get(
 pub(super) async fn post(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     body: Bytes,
 ) -> Result<Response, HttpError> {
-    let tool = tools::find(&name, &principal)?;
+    let tool = find(name, &principal)?;
     let arguments = from_body(&body)?;
     answer(tool, Call { app, principal, progress: None }, arguments).await
+}
+
+/// Any other method than those two.
+pub(super) async fn other_method() -> Response {
+    not_allowed("use GET, or POST with a JSON object", "GET, POST")
+}
+
+fn find(
+    name: Result<Path<String>, PathRejection>,
+    principal: &Principal,
+) -> Result<&'static Tool, HttpError> {
+    let Path(name) = name.map_err(|_| HttpError::not_found("no tool has such a name"))?;
+    Ok(tools::find(&name, principal)?)
 }
 
 async fn answer(
@@ -54,10 +67,13 @@ async fn answer(
 }
 
 fn needs_post(tool: &Tool) -> Response {
-    let message = format!("`{}` changes something: use POST with a JSON object", tool.name);
+    not_allowed(format!("`{}` changes something: use POST with a JSON object", tool.name), "POST")
+}
+
+fn not_allowed(message: impl Into<String>, allowed: &'static str) -> Response {
     let error = HttpError::new(StatusCode::METHOD_NOT_ALLOWED, "INVALID_INPUT", message);
     let mut response = error.into_response();
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
 

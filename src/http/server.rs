@@ -2,12 +2,12 @@
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
+    future::{Future as _, poll_fn},
     io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -40,6 +40,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a closing connection is read on, so that its client gets the whole answer.
 const LINGERING_CLOSE: Duration = Duration::from_secs(2);
+/// How long a request goes on after its client has ended its side. Whether the client still listens
+/// can't be known, and a client that went away cancels what it asked for.
+const HANG_UP_GRACE: Duration = Duration::from_secs(1);
 /// How long to wait when the kernel has no descriptor or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -109,8 +112,12 @@ impl Server {
         loop {
             let limit = self.app.settings().http.max_connections;
             let next = async {
-                self.connections.room(limit).await;
-                listener.accept().await
+                let accepted = listener.accept().await;
+                // Only now: nobody is sent away for a client that has not come.
+                if accepted.is_ok() {
+                    self.connections.room(limit).await;
+                }
+                accepted
             };
             let accepted = tokio::select! {
                 biased;
@@ -144,7 +151,7 @@ impl Server {
             tracing::debug!(%error, "can't set TCP_NODELAY");
         }
         let connection = &registered.connection;
-        let stream = Watched { stream, connection: Arc::clone(connection) };
+        let stream = Watched { stream, connection: Arc::clone(connection), hung_up: None };
         let tls = self.tls.borrow().clone();
         match tls {
             None => self.serve_http(stream, peer, connection).await,
@@ -167,7 +174,11 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         // Boxed, because only a connection that can move gives its stream back.
-        let service = service_fn(|request| Box::pin(self.answer(request, peer, connection)));
+        let service = service_fn(|request| {
+            // Before the answer is first polled: hyper looks for the client's end before that.
+            connection.enter(Phase::Busy);
+            Box::pin(self.answer(request, peer, Busy(Arc::clone(connection))))
+        });
         let mut http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
@@ -194,10 +205,8 @@ impl Server {
         &self,
         mut request: Request<Incoming>,
         peer: SocketAddr,
-        connection: &Arc<Connection>,
+        busy: Busy,
     ) -> Result<Response<Body>, Infallible> {
-        connection.enter(Phase::Busy);
-        let busy = Busy(Arc::clone(connection));
         request.extensions_mut().insert(Peer(peer));
         let mut response = self.router.clone().call(request.map(Body::new)).await?;
         if self.stopping.is_cancelled() {
@@ -234,10 +243,14 @@ impl Drop for Busy {
     }
 }
 
-/// A stream that tells its connection when bytes come in.
+/// A stream that tells its connection when bytes come in, and that keeps the client's end to itself
+/// for a while when a request is being answered: hyper drops the request at once, but the client may
+/// only have said all it had to say and be listening still.
 struct Watched {
     stream: TcpStream,
     connection: Arc<Connection>,
+    /// Once the client has ended its side in the middle of a request.
+    hung_up: Option<Pin<Box<Sleep>>>,
 }
 
 impl AsyncRead for Watched {
@@ -250,6 +263,9 @@ impl AsyncRead for Watched {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             self.connection.received();
+        } else if matches!(polled, Poll::Ready(Ok(()))) && self.connection.is_busy() {
+            let grace = || Box::pin(sleep(HANG_UP_GRACE));
+            ready!(self.hung_up.get_or_insert_with(grace).as_mut().poll(cx));
         }
         polled
     }

@@ -46,6 +46,10 @@ pub fn load(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(&settings.certificate)
         .and_then(Iterator::collect)
         .map_err(|error| file("certificate", &settings.certificate, reason(&error)))?;
+    if chain.is_empty() {
+        let none = rustls_pki_types::pem::Error::NoItemsFound;
+        return Err(file("certificate", &settings.certificate, reason(&none)));
+    }
     let key = PrivateKeyDer::from_pem_file(&settings.key)
         .map_err(|error| file("key", &settings.key, reason(&error)))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

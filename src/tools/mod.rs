@@ -23,7 +23,11 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
+use schemars::{
+    JsonSchema, Schema,
+    generate::{Contract, SchemaSettings},
+    transform::RecursiveTransform,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -115,8 +119,8 @@ impl Tool {
             description: V::DESCRIPTION,
             scope: V::SCOPE,
             effect: V::EFFECT,
-            input: schema::<V::Input>(),
-            output: schema::<V::Output>(),
+            input: schema::<V::Input>(Contract::Deserialize),
+            output: schema::<V::Output>(Contract::Serialize),
             run: |call, arguments| Box::pin(run::<V>(call, arguments)),
         }
     }
@@ -187,15 +191,21 @@ fn wrong_input(error: &serde_json::Error) -> FleetError {
     FleetError::invalid(format!("arguments: {short}"))
 }
 
-/// A JSON schema of its own, without references, as every client understands it.
-fn schema<T: JsonSchema>() -> Arc<Map<String, Value>> {
+/// A JSON schema of its own, without references, as every client understands it. What an answer may
+/// leave out is not required there, so it matters which way the data goes.
+fn schema<T: JsonSchema>(contract: Contract) -> Arc<Map<String, Value>> {
     let mut settings = SchemaSettings::draft2020_12();
+    settings.contract = contract;
     settings.inline_subschemas = true;
     settings.meta_schema = None;
     // The widths of Rust's integers are no formats of JSON Schema: clients warn of them.
     settings.transforms.push(Box::new(RecursiveTransform(|schema: &mut Schema| {
         if schema.get("type").is_some_and(|kind| kind == "integer") {
             schema.remove("format");
+        }
+        // An argument that may be left out; `null` is no text, whatever its default says.
+        if schema.get("default").is_some_and(Value::is_null) {
+            schema.remove("default");
         }
     })));
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
@@ -214,9 +224,20 @@ mod tests {
             assert_eq!(tool.input["type"], "object", "{}", tool.name);
             assert_eq!(tool.input["additionalProperties"], false, "{}", tool.name);
             assert_eq!(tool.output["type"], "object", "{}", tool.name);
-            let schemas = format!("{:?}{:?}", tool.input, tool.output);
+            let schemas = serde_json::to_string(&[&tool.input, &tool.output]).unwrap();
             assert!(!schemas.contains("$ref") && !schemas.contains("null"), "{schemas}");
             assert!(!schemas.contains("uint"), "{schemas}");
         }
+    }
+
+    #[test]
+    fn what_an_answer_may_leave_out_is_not_required() {
+        let tool = TOOLS.iter().find(|tool| tool.name == "show_agent").unwrap();
+
+        let agent = &tool.output["properties"]["agent"];
+
+        let required = agent["required"].as_array().unwrap();
+        assert!(required.contains(&"created_at".into()) && !required.contains(&"last_task".into()));
+        assert_eq!(agent["properties"]["last_task"]["type"], "string");
     }
 }

@@ -10,4 +10,23 @@
 
 mod support;
 
-mod first_light;
+mod access_log;
+mod authorization_header;
+mod config;
+mod connections;
+mod control_socket;
+mod guard;
+mod guarded_routes;
+mod journal;
+mod life_and_death;
+mod mcp_protocol;
+mod plain_http;
+mod refused_bodies;
+mod rotation;
+mod specification;
+mod tls;
+mod token_file;
+mod while_off;
+
+mod architecture;
+mod documentation;

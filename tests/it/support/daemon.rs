@@ -21,17 +21,27 @@ use tempfile::TempDir;
 use super::{Request, eventually};
 
 /// How to start a daemon. Authentication is on unless said otherwise.
+#[derive(Clone)]
 pub(crate) struct Builder {
     home: Arc<TempDir>,
     environment: Vec<(OsString, OsString)>,
     arguments: Vec<OsString>,
     uid: Option<u32>,
+    umask: Option<&'static str>,
+    stderr: Option<PathBuf>,
 }
 
 impl Builder {
     fn new(home: Arc<TempDir>) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let builder = Self { home, environment: Vec::new(), arguments: Vec::new(), uid: None };
+        let builder = Self {
+            home,
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            uid: None,
+            umask: None,
+            stderr: None,
+        };
         let home = builder.home().as_os_str().to_owned();
         builder
             .env("PATH", path)
@@ -48,11 +58,22 @@ impl Builder {
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
-        self.home.path().join(".fleet-mcp")
+        self.variable("FLEET_MCP_STATE_DIR").unwrap_or_else(|| self.home().join(".fleet-mcp"))
     }
 
     pub(crate) fn token_file(&self) -> PathBuf {
-        self.state_dir().join("auth_token")
+        let named = self.variable("FLEET_MCP_AUTH_TOKEN_FILE");
+        named.unwrap_or_else(|| self.state_dir().join("auth_token"))
+    }
+
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        let named = self.variable("FLEET_MCP_CONTROL_SOCKET");
+        named.unwrap_or_else(|| self.state_dir().join("run/control.sock"))
+    }
+
+    fn variable(&self, name: &str) -> Option<PathBuf> {
+        let known = self.environment.iter().find(|(known, _)| known == name);
+        known.map(|(_, value)| value.into())
     }
 
     /// Sets a variable of the daemon's environment, in place of one of the same name.
@@ -91,12 +112,39 @@ impl Builder {
         self
     }
 
-    /// A program of ours, with this builder's environment and user.
+    /// Gives a file or directory to the user that the daemon runs as.
+    pub(crate) fn give(&self, path: &Path) {
+        if let Some(uid) = self.uid {
+            nix::unistd::chown(path, Some(uid.into()), Some(uid.into())).unwrap();
+        }
+    }
+
+    /// Runs with this umask, such as `022`.
+    pub(crate) fn umask(mut self, umask: &'static str) -> Self {
+        self.umask = Some(umask);
+        self
+    }
+
+    /// Standard error is this file, and not part of the log that tests see.
+    pub(crate) fn stderr(mut self, file: &Path) -> Self {
+        self.stderr = Some(file.to_owned());
+        self
+    }
+
+    /// A program of ours, with this builder's environment, umask and user.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = match self.uid {
-            None => Command::new(program),
+        let program = match self.uid {
+            None => PathBuf::from(program),
             // The build directory may be closed to other users.
-            Some(_) => Command::new(self.copied(program)),
+            Some(_) => self.copied(program),
+        };
+        let mut command = match self.umask {
+            None => Command::new(program),
+            Some(umask) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", r#"umask "$0"; exec "$@""#, umask]).arg(program);
+                shell
+            }
         };
         command.env_clear().envs(self.environment.iter().cloned()).current_dir(self.home.path());
         if let Some(uid) = self.uid {
@@ -107,7 +155,7 @@ impl Builder {
 
     fn copied(&self, program: &str) -> PathBuf {
         let copy = self.home.path().join(Path::new(program).file_name().unwrap());
-        if !copy.exists() {
+        if !copy.exists() && fs::hard_link(program, &copy).is_err() {
             fs::copy(program, &copy).unwrap();
             fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -137,18 +185,20 @@ impl Builder {
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(match &self.stderr {
+                None => Stdio::piped(),
+                Some(file) => fs::OpenOptions::new().append(true).open(file).unwrap().into(),
+            })
             .spawn()
             .unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let stdout = child.stdout.take().unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let readers = [collect(stdout, &lines), collect(stderr, &lines)];
+        let stdout = child.stdout.take().map(|stdout| collect(stdout, &lines));
+        let stderr = child.stderr.take().map(|stderr| collect(stderr, &lines));
         let mut daemon = TestDaemon {
             builder: self,
             child,
             lines,
-            readers: readers.into(),
+            readers: stdout.into_iter().chain(stderr).collect(),
             addresses: Vec::new(),
             secrets: Mutex::default(),
         };
@@ -194,12 +244,7 @@ impl TestDaemon {
 
     /// The same, with changes.
     pub(crate) fn restart_with(self, change: impl FnOnce(Builder) -> Builder) -> Self {
-        let builder = Builder {
-            home: Arc::clone(&self.builder.home),
-            environment: self.builder.environment.clone(),
-            arguments: self.builder.arguments.clone(),
-            uid: self.builder.uid,
-        };
+        let builder = self.builder.clone();
         drop(self);
         change(builder).start()
     }
@@ -218,6 +263,15 @@ impl TestDaemon {
 
     pub(crate) fn token_file(&self) -> PathBuf {
         self.builder.token_file()
+    }
+
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.builder.control_socket()
+    }
+
+    /// How it was started.
+    pub(crate) fn how(&self) -> &Builder {
+        &self.builder
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -293,19 +347,20 @@ impl TestDaemon {
     }
 
     fn wait_until_it_listens(&mut self) -> Vec<SocketAddr> {
-        let address = |line: &str| {
-            let (_, url) = line.split_once(" - INFO - Server started on ")?;
-            url.split_once("://")?.1.parse().ok()
+        let address = |url: &serde_json::Value| {
+            let (_, address) = url.as_str().unwrap().split_once("://").unwrap();
+            address.parse().unwrap()
         };
         eventually("the daemon listens", || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.join_readers();
                 panic!("the daemon ended with {status}:\n{}", self.log().join("\n"));
             }
-            // READY comes after the last listener; the control socket answers from then on.
-            let ready = self.fleetctl(&["status"]).status.success();
-            let addresses: Vec<_> = self.log().iter().filter_map(|line| address(line)).collect();
-            (ready && !addresses.is_empty()).then_some(addresses)
+            // The log may go elsewhere, so the daemon is asked.
+            let output = self.fleetctl(&["status", "--json"]);
+            let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+            let ready = status["state"] == "ready";
+            ready.then(|| status["listeners"].as_array().unwrap().iter().map(address).collect())
         })
     }
 

@@ -1,0 +1,138 @@
+//! What the service manager is told, and when.
+
+use std::{os::unix::net::UnixDatagram, path::PathBuf};
+
+use nix::sys::signal::Signal;
+use sd_notify::NotifyState;
+
+use crate::support::{Builder, Control, Kept, PATIENCE, Request, Running, TestDaemon, stderr};
+
+/// A service manager's end of `NOTIFY_SOCKET`.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn of(builder: Builder) -> (Self, Builder) {
+        let path: PathBuf = builder.home().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        (Self(socket), builder.env("NOTIFY_SOCKET", path))
+    }
+
+    /// The next message, by lines.
+    fn next(&self) -> Vec<String> {
+        let mut message = [0; 4096];
+        let length = self.0.recv(&mut message).expect("a message");
+        let message = String::from_utf8(message[..length].to_vec()).unwrap();
+        message.lines().map(str::to_owned).collect()
+    }
+
+    /// Nothing more is there.
+    fn is_silent(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let nothing = self.0.recv(&mut [0; 4096]).is_err();
+        self.0.set_nonblocking(false).unwrap();
+        nothing
+    }
+}
+
+fn number(line: &str, name: &str) -> u64 {
+    line.strip_prefix(name).unwrap_or_else(|| panic!("no {name} in {line}")).parse().unwrap()
+}
+
+fn monotonic() -> u64 {
+    number(&NotifyState::monotonic_usec_now().unwrap().to_string(), "MONOTONIC_USEC=")
+}
+
+#[test]
+fn ready_is_said_once_every_listener_answers() {
+    let (manager, builder) = Manager::of(TestDaemon::builder());
+    let builder = builder.env("FLEET_MCP_LISTEN", "127.0.0.1:0,127.0.0.2:0");
+    let log = std::fs::File::create(builder.home().join("log")).unwrap();
+    let mut command = builder.command(env!("CARGO_BIN_EXE_fleet-mcp"));
+    let _daemon = Running::start(command.stderr(log));
+
+    let ready = manager.next();
+
+    // At this very moment, without waiting.
+    let (addresses, state) =
+        ready[1].strip_prefix("STATUS=Serving on ").unwrap().split_once("; ").unwrap();
+    let addresses: Vec<_> = addresses.split(", ").collect();
+    for address in &addresses {
+        let health = Request::new(address.parse().unwrap(), "GET", "/health").send();
+        assert_eq!((health.status, &health.json()["status"]), (200, &"healthy".into()));
+    }
+    let status = Control::at(&builder.control_socket()).ask("GET", "/v1/status", "").unwrap();
+    assert_eq!(status.json()["state"], "ready");
+    assert_eq!((ready.len(), &*ready[0], addresses.len()), (2, "READY=1", 2));
+    assert_eq!(state, "authentication on");
+    assert!(manager.is_silent());
+}
+
+#[test]
+fn reload_is_told_from_its_begin_to_its_end() {
+    let (manager, builder) = Manager::of(TestDaemon::builder().config(""));
+    let daemon = builder.start();
+    assert_eq!(manager.next()[0], "READY=1");
+    let file = daemon.home().join(".config/fleet-mcp/config.toml");
+
+    for (content, succeeds) in [("http.public_url = \"https://x\"\n", true), ("nonsense", false)] {
+        std::fs::write(&file, content).unwrap();
+        for by_signal in [true, false] {
+            let before = monotonic();
+            if by_signal {
+                daemon.signal(Signal::SIGHUP);
+            } else {
+                let output = daemon.fleetctl(&["reload"]);
+                assert_eq!(output.status.success(), succeeds, "{}", stderr(&output));
+            }
+            let begin = manager.next();
+            let end = manager.next();
+
+            assert_eq!(begin[0], "RELOADING=1");
+            let at = number(&begin[1], "MONOTONIC_USEC=");
+            assert!((before..=monotonic()).contains(&at), "{before} {at}");
+            assert_eq!(end[0], "READY=1");
+            assert!(end[1].starts_with("STATUS=Serving on 127.0.0.1:"), "{end:?}");
+        }
+    }
+    assert!(manager.is_silent());
+}
+
+#[test]
+fn stopping_is_said_at_once_with_the_time_that_it_may_take() {
+    let (manager, builder) = Manager::of(TestDaemon::builder());
+    let mut daemon = builder.env("FLEET_MCP_HTTP_SHUTDOWN_TIMEOUT", "7s").start();
+    assert_eq!(manager.next()[0], "READY=1");
+    let mut kept = Kept::open(daemon.address());
+    kept.get("/health", None).unwrap();
+
+    daemon.signal(Signal::SIGTERM);
+    let stopping = manager.next();
+
+    assert_eq!(stopping[0], "STOPPING=1");
+    let extend = number(&stopping[1], "EXTEND_TIMEOUT_USEC=");
+    assert!(extend >= 7_000_000, "{extend}");
+    assert!(stopping[2].starts_with("STATUS=Stopping"), "{stopping:?}");
+    assert_eq!(daemon.wait().code(), Some(0));
+    assert!(manager.is_silent());
+}
+
+#[test]
+fn status_says_when_authentication_is_off() {
+    let (manager, builder) = Manager::of(TestDaemon::builder().auth(false));
+    let _daemon = builder.start();
+
+    let ready = manager.next();
+
+    assert!(ready[1].ends_with("; authentication OFF"), "{ready:?}");
+}
+
+#[test]
+fn nothing_is_said_by_a_start_that_fails() {
+    let (manager, builder) = Manager::of(TestDaemon::builder());
+
+    let failed = builder.env("FLEET_MCP_LISTEN", "192.0.2.1:0").fails();
+
+    assert_eq!(failed.code, Some(1));
+    assert!(manager.is_silent());
+}

@@ -1,0 +1,169 @@
+//! A disk that does not take the new token: nothing changes, and the operator is told.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::support::{TestDaemon, left_out_without_root, stderr, stdout, unprivileged};
+
+/// A small file system of its own, gone with the value.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let disk = Self(TempDir::new().unwrap());
+        mount(&["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"], disk.path());
+        disk
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Writes until nothing fits; the file that takes the room.
+    fn fill(&self) -> PathBuf {
+        let path = self.path().join("filler");
+        let mut filler = File::create(&path).unwrap();
+        while filler.write_all(&[0; 512]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        unmount(self.path());
+    }
+}
+
+/// The same directory once more on top of itself, read-only, while the value lives. The file system
+/// itself can't be made so: the daemon has its lock's file open.
+struct ReadOnly<'a>(&'a Path);
+
+impl<'a> ReadOnly<'a> {
+    fn make(path: &'a Path) -> Self {
+        mount(&["--bind", path.to_str().unwrap()], path);
+        let read_only = Self(path);
+        mount(&["-o", "remount,bind,ro"], path);
+        read_only
+    }
+}
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        unmount(self.0);
+    }
+}
+
+fn unmount(path: &Path) {
+    let unmounted = Command::new("umount").arg("--lazy").arg(path).status();
+    let is_gone = unmounted.is_ok_and(|status| status.success());
+    assert!(is_gone || std::thread::panicking(), "can't unmount {}", path.display());
+}
+
+fn mount(options: &[&str], at: &Path) {
+    let output = Command::new("mount").args(options).arg(at).output().unwrap();
+    assert!(output.status.success(), "mount: {}", stderr(&output));
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name != "filler").collect();
+    names.sort();
+    names
+}
+
+/// Rotation fails with these words and changes nothing.
+fn rotation_fails(daemon: &TestDaemon, words: &[&str]) {
+    let old = daemon.token();
+    let content = fs::read(daemon.token_file()).unwrap();
+
+    let output = daemon.fleetctl(&["rotate"]);
+
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
+    let said = stderr(&output);
+    assert!(said.starts_with("error: the access token was not changed; the present one stays"));
+    for word in words {
+        assert!(said.contains(word), "no `{word}` in: {said}");
+    }
+    assert!(said.contains("\nhelp: "), "{said}");
+    assert_eq!(fs::read(daemon.token_file()).unwrap(), content);
+    assert_eq!(names(&daemon.state_dir()), ["auth_token", "lock", "run"]);
+    assert_eq!(daemon.get("/mcp/list_agents").bearer(&old).send().status, 200);
+    assert_eq!(daemon.status()["auth"]["token_file_state"], "current");
+}
+
+fn rotation_works(daemon: &TestDaemon) {
+    let new = daemon.rotate();
+    assert_eq!(daemon.token(), new);
+    assert_eq!(daemon.get("/mcp/list_agents").bearer(&new).send().status, 200);
+    assert_eq!(names(&daemon.state_dir()), ["auth_token", "lock", "run"]);
+}
+
+#[test]
+fn full_disk_leaves_the_old_token_in_force_until_there_is_room() {
+    if left_out_without_root("a full disk (mounts a small tmpfs)") {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let daemon = TestDaemon::builder().env("FLEET_MCP_STATE_DIR", disk.path()).start();
+
+    let filler = disk.fill();
+
+    rotation_fails(&daemon, &["No space left on device", "the disk is full: make room (`df -h "]);
+    fs::remove_file(filler).unwrap();
+    rotation_works(&daemon);
+}
+
+#[test]
+fn read_only_file_system_leaves_the_old_token_in_force() {
+    if left_out_without_root("a read-only file system (mounts a small tmpfs)") {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let daemon = TestDaemon::builder().env("FLEET_MCP_STATE_DIR", disk.path()).start();
+
+    let read_only = ReadOnly::make(disk.path());
+
+    rotation_fails(&daemon, &["Read-only file system", "ReadWritePaths="]);
+    drop(read_only);
+    rotation_works(&daemon);
+}
+
+#[test]
+fn full_disk_stops_a_first_start_and_leaves_nothing_behind() {
+    if left_out_without_root("a full disk (mounts a small tmpfs)") {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let builder = TestDaemon::builder().env("FLEET_MCP_STATE_DIR", disk.path());
+    let filler = disk.fill();
+
+    let failed = builder.fails();
+
+    assert_eq!(failed.code, Some(78), "{}", failed.stderr);
+    assert!(failed.stderr.contains("the disk is full"), "{}", failed.stderr);
+    assert_eq!(names(disk.path()), ["lock"]);
+    fs::remove_file(filler).unwrap();
+    let daemon = builder.start();
+    rotation_works(&daemon);
+}
+
+#[test]
+fn read_only_directory_leaves_the_old_token_in_force() {
+    let daemon = unprivileged().start();
+    let set_mode = |mode| {
+        fs::set_permissions(daemon.state_dir(), fs::Permissions::from_mode(mode)).unwrap();
+    };
+
+    set_mode(0o500);
+
+    rotation_fails(&daemon, &["could not create", "Permission denied", "namei -l "]);
+    set_mode(0o700);
+    rotation_works(&daemon);
+}
