@@ -85,8 +85,8 @@ impl Fleet {
             parts,
             berths: BTreeMap::new(),
             names: HashMap::new(),
-            next_agent,
-            next_task,
+            next_agent: next_agent.0,
+            next_task: next_task.0,
             reports: to_us,
             snapshot: Arc::default(),
         };

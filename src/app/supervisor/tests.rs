@@ -22,7 +22,7 @@ use crate::{
     },
     fleet::{
         AgentId, Driver, Entry, EntryKind, Limits, LogEntry, Permissions, Program, Project, Role,
-        Status, Task, TaskStatus,
+        Status, Task, TaskId, TaskStatus,
     },
 };
 
@@ -34,7 +34,7 @@ struct Store {
 
 impl FleetStore for Store {
     fn load(&self) -> Result<StoredFleet, StoreError> {
-        Ok(StoredFleet { agents: Vec::new(), next_agent: 1, next_task: 1 })
+        Ok(StoredFleet { agents: Vec::new(), next_agent: AgentId(1), next_task: TaskId(1) })
     }
 
     fn commit(&self, changes: Vec<Change>) -> Stored<()> {
