@@ -10,4 +10,5 @@
 
 mod support;
 
+mod agents;
 mod first_light;
