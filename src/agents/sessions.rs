@@ -185,8 +185,11 @@ impl Orders {
                 Some(order) if self.close.is_none() && self.waiting.len() < MAX_ORDERS => {
                     self.waiting.push_back(order);
                 }
-                // Too late, or far too many.
-                Some(_) => continue,
+                Some(_) if self.close.is_some() => continue,
+                Some(_) => {
+                    tracing::warn!("an agent takes no orders, {MAX_ORDERS} wait; one is dropped");
+                    continue;
+                }
             }
             return;
         }

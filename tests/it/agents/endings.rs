@@ -138,7 +138,7 @@ async fn the_next_daemon_sweeps_what_a_killed_one_left() {
     assert!(matches!(session.next().await, News::Opened { .. }));
     assert_eq!(session.said().await, "up");
     let host = bench.host();
-    assert!(bench.processes().len() >= 5, "{:?}", bench.processes());
+    assert!(bench.processes().len() >= 4, "{:?}", bench.processes());
 
     // It stands still, as one does that is slow to notice.
     signal(host.pid, Signal::SIGSTOP);
@@ -146,7 +146,7 @@ async fn the_next_daemon_sweeps_what_a_killed_one_left() {
     let swept = tokio::task::spawn_blocking(move || launcher.sweep().unwrap()).await.unwrap();
 
     assert!(swept.left.is_empty(), "{swept:?}");
-    assert!(swept.killed["agent-7"] >= 5, "{swept:?}");
+    assert!(swept.killed["agent-7"] >= 4, "{swept:?}");
     eventually("all are gone", || bench.processes().is_empty().then_some(())).await;
     session.end().await;
     bench.assert_gone();

@@ -116,8 +116,11 @@ async fn a_hostile_source_runs_nothing() {
     session.close(true, 5).await;
     let (news, _) = session.end().await;
 
-    assert!(matches!(news[..], [News::Published { .. }]), "{news:?}");
     assert!(!marker.exists());
+    // Nor does it get into the repository that the operator fetches from, and no work is lost.
+    let refused = matches!(&news[0], News::Said(e) if e.content.contains("gitmodulesUpdate"));
+    assert!(refused, "{news:?}");
+    assert!(bench.workspace().exists());
 }
 
 #[tokio::test]
