@@ -141,7 +141,10 @@ impl ChildLauncher {
         }
         if swept.left.is_empty() {
             for record in recorded {
-                fs::remove_file(record.path)?;
+                match fs::remove_file(record.path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(swept)

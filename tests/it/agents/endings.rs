@@ -1,7 +1,11 @@
 //! However a session ends, nothing of it is left.
 
 use fleet_mcp::{
-    agents::launch::Launcher as _,
+    agents::{
+        host::frames::{Place, Start, Workspace},
+        launch::Launcher as _,
+        link::{Command, Event, Link},
+    },
     app::ports::sessions::{Cause, News},
 };
 use nix::{
@@ -88,20 +92,38 @@ async fn a_killed_host_takes_everything_with_it() {
 }
 
 #[tokio::test]
-async fn a_host_without_a_daemon_ends_everything_and_itself() {
+async fn a_host_that_is_told_to_end_ends_everything() {
     let bench = Bench::new();
-    let mut session =
-        bench.shell("trap '' TERM; setsid env -i sleep 1000 & echo up; cat; sleep 1000");
+    let mut session = bench.shell("trap '' TERM; setsid env -i sleep 1000 & echo up; sleep 1000");
     assert_eq!(session.said().await, "up");
 
-    // The end of a killed daemon: its connection is closed, nothing is said.
     signal(bench.host().pid, Signal::SIGTERM);
-    session.end().await;
+    let (_, cause) = session.end().await;
 
+    assert!(matches!(cause, Cause::Lost(_)), "{cause:?}");
     bench.assert_gone();
+}
+
+#[tokio::test]
+async fn a_host_whose_connection_hangs_up_ends_everything_and_itself() {
+    let bench = Bench::new();
     let launched = bench.launcher.launch(AGENT).unwrap();
-    drop(launched.stream);
+    let mut link = Link::new(launched.stream);
+    let place = Place { directory: bench.workspace(), name: "worker".into(), agent: AGENT.0 };
+    let workspace = Workspace { place, source: None, credentials: Vec::new(), confine: false };
+    link.tell(Command::Prepare(workspace)).await;
+    assert!(matches!(link.next().await, Event::Prepared(_)));
+    let script = "trap '' TERM; setsid env -i sleep 1000 & yes & while :; do read x || :; done";
+    let arguments = vec!["-c".to_owned(), script.to_owned()];
+    let start = Start { program: "sh".into(), arguments, environment: Vec::new() };
+    link.tell(Command::Start(start)).await;
+    let Event::Started(mut io) = link.next().await else { panic!("not started") };
+    assert_eq!(io.lines.recv().await.unwrap().text, "y");
+
+    // All that a host sees of a daemon that was killed.
+    drop(link);
     launched.gone.await;
+
     bench.assert_gone();
 }
 
