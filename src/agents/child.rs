@@ -81,6 +81,11 @@ impl ChildLauncher {
         Ok(Self { program, hosts, state })
     }
 
+    /// What the variable [`MARKER`] holds in each process of an agent.
+    pub fn mark(&self, agent: AgentId) -> String {
+        format!("{}:{agent}", self.state)
+    }
+
     fn spawn(&self, agent: AgentId) -> io::Result<(Host, UnixStream)> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -90,7 +95,7 @@ impl ChildLauncher {
             .arg(AGENT_HOST)
             .env_clear()
             .envs(inherited())
-            .env(MARKER, format!("{}:{agent}", self.state))
+            .env(MARKER, self.mark(agent))
             // The directory is not kept busy by it.
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -136,7 +141,10 @@ impl ChildLauncher {
         }
         if swept.left.is_empty() {
             for record in recorded {
-                fs::remove_file(record.path)?;
+                match fs::remove_file(record.path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(swept)

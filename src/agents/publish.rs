@@ -20,12 +20,15 @@ use crate::fleet::AgentName;
 
 /// Most bytes of a bundle.
 const MAX_BUNDLE: u64 = 4 * 1024 * 1024 * 1024;
-const SETTINGS: [&str; 6] = [
+/// Nothing of git may go on in the background: it would be taken for something that an agent left.
+const SETTINGS: [&str; 8] = [
     "transfer.fsckObjects=true",
     "fetch.fsckObjects=true",
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "gc.auto=0",
+    "maintenance.auto=false",
+    "maintenance.autoDetach=false",
     "protocol.allow=user",
 ];
 

@@ -28,15 +28,14 @@ pub(crate) fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
 pub(super) fn base(home: &Path) -> BTreeMap<OsString, OsString> {
     let mut variables: BTreeMap<_, _> = env::vars_os().filter(|(name, _)| is_kept(name)).collect();
     variables.entry("PATH".into()).or_insert_with(|| DEFAULT_PATH.into());
-    for (name, below) in HOME {
+    variables.insert("HOME".into(), home.into());
+    for (name, below) in BELOW_HOME {
         variables.insert(name.into(), home.join(below).into());
     }
     variables
 }
 
-/// Below the home.
-const HOME: [(&str, &str); 6] = [
-    ("HOME", ""),
+const BELOW_HOME: [(&str, &str); 5] = [
     ("XDG_CONFIG_HOME", ".config"),
     ("XDG_CACHE_HOME", ".cache"),
     ("XDG_DATA_HOME", ".local/share"),
