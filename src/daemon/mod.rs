@@ -19,6 +19,7 @@ use self::{
     failure::Failure,
 };
 use crate::{
+    agents,
     app::{
         App,
         clock::{Clock, SystemClock},
@@ -36,6 +37,7 @@ use crate::{
 pub fn main() -> Exit {
     match args::parse() {
         Ok(args) if args.command == Verb::CheckConfig => check_config::run(args.flags),
+        Ok(args) if args.command == Verb::DemoAgent => demo_agent(),
         Ok(args) => serve(args),
         Err(text) => {
             let exit = if text.use_stderr() { Exit::Usage } else { Exit::Ok };
@@ -43,6 +45,13 @@ pub fn main() -> Exit {
             let _ = text.print();
             exit
         }
+    }
+}
+
+fn demo_agent() -> Exit {
+    match agents::demo::main() {
+        Ok(()) => Exit::Ok,
+        Err(why) => Failure::new(format!("the demo agent failed: {why}")).report(),
     }
 }
 
