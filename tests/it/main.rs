@@ -10,4 +10,5 @@
 
 mod support;
 
+mod acp_driver;
 mod first_light;
