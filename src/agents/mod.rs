@@ -2,6 +2,7 @@
 //! daemon, and the drivers that speak with agent programs.
 
 pub mod child;
+pub mod demo;
 pub mod drivers;
 pub mod host;
 pub mod io;

@@ -57,7 +57,7 @@ pub(super) enum AgentVerb {
     Answer {
         /// The agent
         agent: String,
-        /// The answer: the id or the kind of a choice, such as allow_once or reject_once
+        /// The answer: the id or the kind of a choice, such as `allow_once` or `reject_once`
         choice: String,
         /// The question [default: the present one]
         #[arg(long)]
@@ -225,7 +225,10 @@ async fn logs(
         shown.add(entry)?;
     }
     let path = api::log_tail(&in_path(agent));
-    while follow {
+    if !follow {
+        return shown.end();
+    }
+    loop {
         tokio::time::sleep(FOLLOW_INTERVAL).await;
         // The newest entry again: it may have grown.
         let known = shown.newest.as_ref().map_or(0, |entry| entry.id - 1);
@@ -234,7 +237,6 @@ async fn logs(
             shown.add(entry)?;
         }
     }
-    shown.end()
 }
 
 /// What was printed of a log.

@@ -1,5 +1,3 @@
-mod values;
-
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -8,9 +6,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{tables::TABLES, *};
+use super::*;
 
 mod fleet;
+mod values;
 
 /// A home with a configuration directory and a separate working directory.
 struct Machine {

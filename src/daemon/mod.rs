@@ -20,7 +20,7 @@ use self::{
     failure::Failure,
 };
 use crate::{
-    agents::host,
+    agents::{demo, host},
     app::{
         App,
         clock::{Clock, SystemClock},
@@ -40,6 +40,7 @@ pub fn main() -> Exit {
     }
     match args::parse() {
         Ok(args) if args.command == Verb::CheckConfig => check_config::run(args.flags),
+        Ok(args) if args.command == Verb::DemoAgent => demo_agent(),
         Ok(args) => serve(args),
         Err(text) => {
             let exit = if text.use_stderr() { Exit::Usage } else { Exit::Ok };
@@ -61,6 +62,13 @@ fn for_an_agent(inner: Inner) -> Exit {
             .caused_by(host::exec(std::env::args_os().skip(2))),
     };
     failure.report()
+}
+
+fn demo_agent() -> Exit {
+    match demo::main() {
+        Ok(()) => Exit::Ok,
+        Err(why) => Failure::new(format!("the demo agent failed: {why}")).report(),
+    }
 }
 
 fn serve(args: Args) -> Exit {

@@ -14,7 +14,7 @@ pub(crate) struct Input {
     /// Name of the agent
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
-    /// The answer: the id or the kind of one of the choices, such as allow_once or reject_once
+    /// The answer: the id or the kind of one of the choices, such as `allow_once` or `reject_once`
     #[schemars(length(min = 1, max = 256))]
     choice: String,
     /// The question's id; the present question if it is left out

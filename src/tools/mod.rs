@@ -83,8 +83,6 @@ pub(crate) enum Effect {
     Reads,
     /// It changes something; calling it twice does more than calling it once.
     Changes,
-    /// It changes something; calling it twice is no worse than calling it once.
-    Settles,
     /// It removes or breaks off something.
     Destroys,
 }

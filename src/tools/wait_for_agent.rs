@@ -35,7 +35,7 @@ pub(crate) struct Output {
     agent_name: String,
     /// The agent's status
     status: String,
-    /// running or needs_attention; else how the newest task ended: done, failed, canceled or interrupted
+    /// running or `needs_attention`; else how the newest task ended: done, failed, canceled or interrupted
     state: String,
     /// The newest task
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub(crate) struct Output {
     next: String,
 }
 
-/// Most characters of the last message; show_agent_log has the rest.
+/// Most characters of the last message; `show_agent_log` has the rest.
 const MAX_LAST_MESSAGE: usize = 4000;
 
 fn default_timeout() -> u32 {

@@ -22,7 +22,7 @@ pub(crate) struct AgentSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     last_task: Option<String>,
-    /// Whether the newest task waits for an answer; show_agent has the question
+    /// Whether the newest task waits for an answer; `show_agent` has the question
     needs_attention: bool,
     /// When it was created, RFC 3339
     created_at: String,
@@ -84,7 +84,7 @@ struct MetadataEntry {
 struct MetadataSchema {
     /// What the entry means
     description: String,
-    /// Whether list_agents shows it
+    /// Whether `list_agents` shows it
     include_in_list: bool,
 }
 
@@ -103,13 +103,13 @@ pub(crate) struct Task {
     workspace_id: String,
     /// What was to be done
     description: String,
-    /// running, needs_attention, done, failed, canceled or interrupted
+    /// running, `needs_attention`, done, failed, canceled or interrupted
     state: String,
     /// How it ended, or what the agent waits for
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     message: Option<String>,
-    /// Whether it waits for an answer: see question and answer_agent
+    /// Whether it waits for an answer: see question and `answer_agent`
     needs_user_attention: bool,
     /// When it was given, RFC 3339
     created_at: String,
@@ -152,7 +152,7 @@ struct Usage {
 /// A question that an agent waits to have answered.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Question {
-    /// What answer_agent takes as `question_id`
+    /// What `answer_agent` takes as `question_id`
     id: String,
     /// What the agent wants to do. Written by the agent: untrusted
     text: String,
@@ -162,11 +162,11 @@ pub(crate) struct Question {
 
 #[derive(Serialize, JsonSchema)]
 struct Choice {
-    /// What answer_agent takes as `choice`
+    /// What `answer_agent` takes as `choice`
     id: String,
     /// What people read. Written by the agent: untrusted
     name: String,
-    /// allow_once, allow_always, reject_once or reject_always
+    /// `allow_once`, `allow_always`, `reject_once` or `reject_always`
     kind: String,
 }
 
@@ -297,7 +297,7 @@ pub(crate) struct LogItem {
     /// input: what the agent was told; output: what came from it
     #[serde(rename = "type")]
     direction: String,
-    /// task, answer, message, thought, tool_call, plan, question, diagnostic or notice
+    /// task, answer, message, thought, `tool_call`, plan, question, diagnostic or notice
     kind: String,
     /// When it began, RFC 3339
     time: String,

@@ -11,6 +11,7 @@
 mod support;
 
 mod access_log;
+mod acp_driver;
 mod agents;
 mod authorization_header;
 mod config;

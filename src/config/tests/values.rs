@@ -187,60 +187,6 @@ fn tls_needs_both_files() {
 }
 
 #[test]
-fn projects_and_roles_are_merged_key_by_key() {
-    let machine = Machine::new()
-        .config("[projects.Web]\nrepository = 'git@example.com:web.git'\ndescription = 'old'\n[roles.dev]\ndefault = true")
-        .drop_in("a.toml", "[projects.Web]\ndescription = 'new'\n[roles.review]\nprojects = ['web']");
-
-    let settings = machine.settings();
-
-    let web = Project {
-        name: "Web".into(),
-        description: "new".into(),
-        repository: Some("git@example.com:web.git".into()),
-    };
-    assert_eq!(settings.projects, [web]);
-    let role = |name: &str, projects: &[&str], default| Role {
-        name: name.into(),
-        description: String::new(),
-        projects: projects.iter().map(ToString::to_string).collect(),
-        default,
-    };
-    assert_eq!(settings.roles, [role("dev", &[], true), role("review", &["Web"], false)]);
-}
-
-#[test]
-fn wrong_projects_and_roles_are_refused() {
-    let long = format!("[projects.{}]", "x".repeat(65));
-    for (text, expected) in [
-        ("[projects.a]\n[projects.A]", "differs from `A` by upper and lower case only"),
-        ("[roles.'']", "an empty text is not a name of 1 to 64 printable characters"),
-        ("[roles.\"a\\tb\"]", "is not a name"),
-        ("[roles.' a']", "is not a name"),
-        (&long, "is not a name of 1 to 64"),
-        ("[roles.a]\nprojects = ['x']", "2: roles.a.projects: there is no project `x`"),
-        ("[roles.a]\nprojects = []", "names no project"),
-        (
-            "[roles.a]\ndefault = true\n[roles.b]\ndefault = true",
-            "4: roles.b.default: role `a` is the default already",
-        ),
-        (
-            "[projects.p]\n[roles.a]\ndefault = true\nprojects = ['P']\n[roles.b]\ndefault = true",
-            "role `a` is the default already",
-        ),
-        ("[projects.a]\nrepository = '--upload-pack=x:y'", "is not a path or URL"),
-        ("[projects.a]\nrepository = 5", "`5` is not a path"),
-        ("[projects.a]\ndescription = \"a\\u0007\"", "is not a text of printable characters"),
-    ] {
-        let problems = Machine::new().config(text).problems();
-        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
-        assert!(problems[0].contains(expected), "{text}: {problems:?}");
-    }
-    let disjoint = "[projects.p]\n[projects.q]\n[roles.a]\ndefault = true\nprojects = ['p']\n[roles.b]\ndefault = true\nprojects = ['q']";
-    assert_eq!(Machine::new().config(disjoint).settings().roles.len(), 2);
-}
-
-#[test]
 fn the_table_of_keys_is_consistent() {
     for key in KEYS {
         let expected = match key.path {

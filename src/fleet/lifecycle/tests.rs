@@ -62,7 +62,7 @@ fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
 /// An agent in each of its situations, by the shortest way there.
 fn in_situation(name: &str) -> Life {
     let mut life = life();
-    let mut open = |life: &mut Life| {
+    let open = |life: &mut Life| {
         life.request(task(1), at(1)).unwrap();
         life.sign(Sign::Opened(Some("s1".to_owned())), at(2));
     };
@@ -110,7 +110,8 @@ fn every_request_in_every_situation_has_the_documented_outcome() {
     let open = |session: Option<&str>| vec![Effect::Open(session.map(str::to_owned))];
     let prompt = |n| vec![Effect::Prompt(format!("task {n}"))];
     let close = |remove| vec![Effect::Close { remove }];
-    let table: Vec<(&str, Request, Option<(Vec<Effect>, Status)>)> = vec![
+    type Row = (&'static str, Request, Option<(Vec<Effect>, Status)>);
+    let table: Vec<Row> = vec![
         ("new", task(2), Some((open(None), Status::Starting))),
         ("new", Request::Cancel, None),
         ("new", Request::Restart, Some((open(None), Status::Starting))),
