@@ -36,6 +36,12 @@ pub const AGENT_HOST: &str = "agent-host";
 /// The word on the command line that makes this program restrict itself and become another.
 pub const AGENT_EXEC: &str = "agent-exec";
 
+/// What keeps agents' programs in their workspaces on this machine: `landlock ABI 6`, or `none` and
+/// why.
+pub fn confinement() -> String {
+    confine::in_force()
+}
+
 /// Becomes an agent's program: `PARENT WORKSPACE READABLE... -- PROGRAM ARGUMENT...`, restricted to
 /// the workspace unless that is empty. Returns only if it can't.
 pub fn exec(arguments: impl Iterator<Item = OsString>) -> io::Error {

@@ -80,7 +80,7 @@ impl Inner {
             }
         };
         drop(give);
-        match driver.result().await {
+        match driver.result(orders).await {
             Ok(()) => served,
             Err(_) if orders.close.is_some() => served,
             Err(why) => Served::NotOpened(with_end(why, &served)),
@@ -170,7 +170,7 @@ impl Inner {
             }
         };
         // What it said is reported before how it ended.
-        let _ = driver.result().await;
+        let _ = driver.result(orders).await;
         let end = ended?;
         if orders.close.is_some() {
             return Ok(None);
@@ -235,11 +235,17 @@ impl Driven {
     }
 
     /// Its result, once its program has ended.
-    async fn result(mut self) -> Result<(), String> {
-        if self.result.is_none()
-            && tokio::time::timeout(DRIVER_GRACE, self.finished()).await.is_err()
-        {
-            self.task.abort();
+    async fn result(mut self, orders: &mut Orders) -> Result<(), String> {
+        let give_up = tokio::time::Instant::now() + DRIVER_GRACE;
+        while self.result.is_none() {
+            tokio::select! {
+                () = self.finished() => {}
+                () = orders.listen() => {}
+                () = tokio::time::sleep_until(give_up) => {
+                    self.task.abort();
+                    break;
+                }
+            }
         }
         self.result.unwrap_or(Ok(()))
     }
