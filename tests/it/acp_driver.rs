@@ -28,7 +28,8 @@ use tokio::{
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program: `cargo test` builds it beside the tests, `cargo test --test it` does not.
+/// The program: `cargo test` builds it beside the tests; `cargo test --test it` doesn't, and takes
+/// what is there.
 fn program() -> PathBuf {
     static BUILT: Once = Once::new();
     let tests = std::env::current_exe().unwrap();

@@ -1,6 +1,6 @@
 //! Talks with a program that speaks the Agent Client Protocol, version 1.
 //!
-//! [`drive`] moves lines, orders and reports; what they mean is decided by [`Conversation`], which
+//! [`drive`] moves lines, orders and reports; what they mean is decided by `Conversation`, which
 //! does no I/O. Nothing here waits for the program and for the fleet at the same time: what is to be
 //! written and what is to be reported are two queues, so that a program that doesn't read and a
 //! fleet that is busy don't hold each other up.

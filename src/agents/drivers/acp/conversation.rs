@@ -9,7 +9,7 @@ use agent_client_protocol::v1::schema::{
     AGENT_METHOD_NAMES, AuthMethod, CLIENT_METHOD_NAMES, CancelNotification,
     CancelRequestNotification, ContentBlock, CreateElicitationResponse, ElicitationAction, Error,
     ErrorCode, PromptRequest, PromptResponse, RequestId, RequestPermissionRequest, SessionId,
-    SessionModeId, SessionNotification, SessionUpdate, StopReason,
+    SessionModeId, SessionNotification, SessionUpdate,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -371,7 +371,7 @@ impl Conversation {
                     let spent = self.spending.end_turn(tokens);
                     self.news.push(News::Spent(spent));
                 }
-                outcome(response.stop_reason)
+                words::outcome(response.stop_reason)
             }
             // Some answer a canceled turn with an error.
             Err(_) if turn.canceled => Outcome::Canceled,
@@ -395,16 +395,4 @@ impl Conversation {
 
 pub(super) fn notice(content: String) -> Entry {
     Entry { kind: EntryKind::Notice, content, joins: false }
-}
-
-fn outcome(reason: StopReason) -> Outcome {
-    let why = match reason {
-        StopReason::EndTurn => return Outcome::Done,
-        StopReason::Cancelled => return Outcome::Canceled,
-        StopReason::MaxTokens => "the agent reached the model's limit of tokens",
-        StopReason::MaxTurnRequests => "the agent reached its limit of requests to the model",
-        StopReason::Refusal => "the agent refused to go on",
-        _ => "the agent stopped for a reason that this version doesn't know",
-    };
-    Outcome::Failed(why.to_owned())
 }

@@ -105,6 +105,7 @@ impl Conversation {
     }
 
     fn start_over(&mut self, why: &str) {
+        let why = why.trim_end_matches('.');
         let text =
             format!("The agent begins a new conversation; the earlier one is not resumed: {why}.");
         self.tell(News::Said(notice(text)));

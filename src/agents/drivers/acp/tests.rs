@@ -478,16 +478,20 @@ fn a_call_is_told_once_its_title_says_something() {
 #[test]
 fn two_messages_in_a_row_are_two_entries() {
     let mut script = Script::working(Permissions::Ask);
-    let mut joins = |id: &str| {
+    let mut joins = |id: Option<&str>| {
         let mut update = chunk("agent_message_chunk", "x");
-        update["messageId"] = json!(id);
+        if let Some(id) = id {
+            update["messageId"] = json!(id);
+        }
         match &script.update(update)[..] {
             [News::Said(entry)] => entry.joins,
             news => panic!("{news:?}"),
         }
     };
 
-    assert_eq!([joins("a"), joins("a"), joins("b"), joins("b")], [true, true, false, true]);
+    let told = [Some("a"), Some("a"), Some("b"), Some("b"), None, None].map(&mut joins);
+
+    assert_eq!(told, [true, true, false, true, false, true]);
 }
 
 #[test]
@@ -533,7 +537,7 @@ fn stop_reasons_and_errors_are_outcomes() {
             Box::new(|s| {
                 s.refuses(-32603, "Internal error: 429", json!({"errorKind": "rate_limit"}))
             }),
-            failed("usage limit reached: Internal error: 429"),
+            failed("usage limit reached: 429"),
         ),
         (
             Box::new(|s| s.refuses(-32603, "no", json!({"codexErrorInfo": "usageLimitExceeded"}))),

@@ -60,9 +60,8 @@ impl Narrator {
         let Some(content) = content else { return entries };
         let message = (kind, chunk.message_id);
         // Two messages in a row are two entries, if the program tells them apart.
-        let apart = self.message.as_ref().is_some_and(|newest| {
-            newest.0 == kind && newest.1.is_some() && message.1.is_some() && newest.1 != message.1
-        });
+        let apart =
+            self.message.as_ref().is_some_and(|newest| newest.0 == kind && newest.1 != message.1);
         self.message = Some(message);
         entries.push(Entry { kind, content, joins: !apart });
         entries

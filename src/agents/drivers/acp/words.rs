@@ -1,11 +1,15 @@
-//! What the program's errors are called for people.
+//! What the program's errors and ends are called for people.
 
-use agent_client_protocol::v1::schema::{AuthMethod, Error, ErrorCode};
+use agent_client_protocol::v1::schema::{AuthMethod, Error, ErrorCode, StopReason};
 use serde_json::Value;
+
+use crate::app::ports::sessions::Outcome;
 
 /// An error in words, without a full stop.
 pub(super) fn failure(error: &Error, logins: &[AuthMethod]) -> String {
-    let message = clip(error.message.trim(), 1_000);
+    // What JSON-RPC calls its code for "something else" says nothing before what is the matter.
+    let message = error.message.trim();
+    let message = clip(message.strip_prefix("Internal error: ").unwrap_or(message), 1_000);
     if error.code == ErrorCode::AuthRequired {
         return auth_required(&message, logins);
     }
@@ -65,6 +69,19 @@ fn detail(error: &Error) -> Option<String> {
             .find_map(|name| data.get(name).and_then(Value::as_str)),
     };
     text.map(|text| clip(text.trim(), 500)).filter(|text| !text.is_empty())
+}
+
+/// How a turn that ended by itself ended.
+pub(super) fn outcome(reason: StopReason) -> Outcome {
+    let why = match reason {
+        StopReason::EndTurn => return Outcome::Done,
+        StopReason::Cancelled => return Outcome::Canceled,
+        StopReason::MaxTokens => "the agent reached the model's limit of tokens",
+        StopReason::MaxTurnRequests => "the agent reached its limit of requests to the model",
+        StopReason::Refusal => "the agent refused to go on",
+        _ => "the agent stopped for a reason that this version doesn't know",
+    };
+    Outcome::Failed(why.to_owned())
 }
 
 /// At most `most` characters of a text; says how many are missing.
