@@ -158,12 +158,14 @@ pub(super) fn spec(script: &str) -> SessionSpec {
     SessionSpec {
         agent: AGENT,
         name: "worker".parse().unwrap(),
+        project: "project".to_owned(),
         repository: None,
         program: Program {
             driver: Driver::Acp,
             command: "sh".into(),
             arguments: vec!["-c".to_owned(), script.to_owned()],
             environment: Vec::new(),
+            environment_file: None,
             credentials: Vec::new(),
         },
         resume: None,
