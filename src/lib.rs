@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | core | [`auth`], [`fleet`] | I/O, clock, async runtime, frameworks |
 //! | app | [`app`] | HTTP, files, sockets, process exit |
+//! | tools | [`tools`] | knowing who serves them |
 //! | edges | [`agents`], [`config`], [`http`], [`control`], [`stores`], [`systemd`], [`log`] | importing another edge |
 //! | programs | [`daemon`], [`cli`] | being imported by anything but the two `main`s |
 //!
@@ -18,6 +19,8 @@ pub mod auth;
 pub mod fleet;
 
 pub mod app;
+
+pub mod tools;
 
 pub mod agents;
 pub mod config;

@@ -4,10 +4,13 @@
 //! keeps them. Values from outside go into fields and are escaped by the log; of them only the
 //! method and the path, cut short, stand in a message, and they come after the address.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::log_targets::AUDIT_TARGET as TARGET;
-use crate::auth::{Principal, Refusal, sampler::Summary};
+use crate::{
+    auth::{Principal, Refusal, sampler::Summary},
+    fleet::AgentId,
+};
 
 /// The `MESSAGE_ID` of each event. Never changes: journal filters and the catalog rely on it.
 pub mod message_id {
@@ -27,6 +30,10 @@ pub mod message_id {
     pub const TOKEN_FIRST_USED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a07";
     /// A token's secret was shown on the control socket.
     pub const TOKEN_SHOWN: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a08";
+    /// A tool was called that changes something.
+    pub const TOOL_CALLED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a0b";
+    /// An agent was deleted.
+    pub const AGENT_DELETED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a0a";
     /// A local user was refused on the control socket.
     pub const CONTROL_DENIED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a09";
 }
@@ -171,6 +178,32 @@ pub fn token_shown(name: &str, by: &Principal) {
         FLEET_TOKEN = name,
         FLEET_BY = by.name(),
         "token `{name}` shown to {}", by.name()
+    );
+}
+
+/// A tool was called that changes something.
+pub fn tool_called(tool: &str, by: &str, agent: &str, outcome: &str, took: Duration) {
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = message_id::TOOL_CALLED,
+        FLEET_EVENT = "tool_called",
+        FLEET_TOOL = tool,
+        FLEET_BY = by,
+        FLEET_AGENT = agent,
+        FLEET_OUTCOME = outcome,
+        FLEET_DURATION_MS = took.as_millis() as u64,
+        "{tool} by {by}: {outcome}"
+    );
+}
+
+/// An agent was deleted with everything that was its.
+pub fn agent_deleted(id: AgentId) {
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = message_id::AGENT_DELETED,
+        FLEET_EVENT = "agent_deleted",
+        FLEET_AGENT_ID = %id,
+        "{id} deleted"
     );
 }
 

@@ -1,5 +1,7 @@
 //! Why a use case of the fleet could not be carried out, for whoever asked.
 
+use crate::fleet::lifecycle::Refused;
+
 /// An answer that says what is wrong and what would be right. Never holds internals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -17,8 +19,12 @@ pub enum Code {
     InvalidInput,
     /// What was named does not exist.
     NotFound,
+    /// It is not the moment for it, or somebody else was faster.
+    Conflict,
     /// The token does not allow it.
     InsufficientScope,
+    /// The daemon can't do it just now.
+    Unavailable,
 }
 
 impl Code {
@@ -27,6 +33,8 @@ impl Code {
         match self {
             Self::InvalidInput => "INVALID_INPUT",
             Self::NotFound => "NOT_FOUND",
+            Self::Conflict => "CONFLICT",
+            Self::Unavailable => "SERVICE_UNAVAILABLE",
             Self::InsufficientScope => "INSUFFICIENT_SCOPE",
         }
     }
@@ -36,6 +44,16 @@ impl FleetError {
     /// The arguments are wrong.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self { code: Code::InvalidInput, message: message.into() }
+    }
+
+    /// It is not the moment for it.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self { code: Code::Conflict, message: message.into() }
+    }
+
+    /// The daemon can't do it just now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { code: Code::Unavailable, message: message.into() }
     }
 
     /// Something does not exist; names what there is, or says that there is nothing.
@@ -59,6 +77,15 @@ impl FleetError {
 const MAX_ECHO: usize = 64;
 /// Most names that an answer lists.
 const MAX_NAMED: usize = 20;
+
+impl From<Refused> for FleetError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Conflict(message) => Self::conflict(message),
+            Refused::Invalid(message) => Self::invalid(message),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

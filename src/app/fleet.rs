@@ -1,9 +1,27 @@
-//! Questions about the fleet, answered from the newest snapshot and the settings.
+//! The fleet's use cases: questions are answered from the newest snapshot, the settings and the
+//! store; wishes go to the supervisor.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{App, error::FleetError};
-use crate::fleet::{Agent, AgentName, Project, Role, Snapshot, Status};
+use super::{
+    App, Phase,
+    error::FleetError,
+    ports::{
+        StoreError,
+        fleet_store::{Page, Paged},
+    },
+    supervisor::Wish,
+};
+use crate::fleet::{
+    AgentName, EntryKind, LogEntry, Project, Role, Snapshot, Status, Task, snapshot::Member,
+};
+
+/// Most bytes of a task's description.
+pub const MAX_TASK_BYTES: usize = 64 * 1024;
+/// Most entries of a page.
+pub const MAX_PAGE_SIZE: u32 = 100;
+/// The longest wait, in seconds.
+pub const MAX_WAIT_SECS: u32 = 600;
 
 /// Which agents to list.
 #[derive(Debug, Clone, Default)]
@@ -24,10 +42,11 @@ impl App {
     ///
     /// # Errors
     /// When the filter names a status or a project that does not exist.
-    pub fn list_agents(&self, filter: &AgentFilter) -> Result<Vec<Agent>, FleetError> {
+    pub fn list_agents(&self, filter: &AgentFilter) -> Result<Vec<Arc<Member>>, FleetError> {
         let status = filter.status.as_deref().map(parse_status).transpose()?;
         let project = filter.project.as_deref().map(|p| self.project(p)).transpose()?;
-        let matches = |agent: &&Agent| {
+        let matches = |member: &&Arc<Member>| {
+            let agent = &member.agent;
             status.is_none_or(|status| agent.status == status)
                 && project.as_ref().is_none_or(|p| p.name.eq_ignore_ascii_case(&agent.project))
         };
@@ -38,8 +57,8 @@ impl App {
     ///
     /// # Errors
     /// When the name is none, or no agent has it.
-    pub fn show_agent(&self, name: &str) -> Result<Agent, FleetError> {
-        let name: AgentName = name.parse().map_err(|e| FleetError::invalid(format!("{e}")))?;
+    pub fn show_agent(&self, name: &str) -> Result<Arc<Member>, FleetError> {
+        let name = parse_name(name)?;
         let snapshot = self.snapshot();
         snapshot.agents.get(&name).cloned().ok_or_else(|| {
             let names = snapshot.agents.keys().map(AgentName::as_str);
@@ -64,6 +83,157 @@ impl App {
         Ok((project, roles))
     }
 
+    /// A new agent that begins with this task. Without a role, the project's default one is taken.
+    ///
+    /// # Errors
+    /// When a name is taken, unknown or malformed, or the fleet is full.
+    pub async fn create_agent(
+        &self,
+        name: &str,
+        project: &str,
+        role: Option<&str>,
+        task: &str,
+    ) -> Result<Arc<Member>, FleetError> {
+        let name = parse_name(name)?;
+        let (project, roles) = self.list_roles(project)?;
+        let role = choose_role(&project, &roles, role)?;
+        let wish = Wish::Create {
+            name,
+            project: project.name,
+            role: role.name.clone(),
+            task: parse_task(task)?,
+        };
+        self.supervisor.ask(wish).await
+    }
+
+    /// Gives an agent a task.
+    ///
+    /// # Errors
+    /// When there is no such agent, or it is not idle.
+    pub async fn start_task(&self, name: &str, task: &str) -> Result<Arc<Member>, FleetError> {
+        let wish = Wish::Start { name: parse_name(name)?, task: parse_task(task)? };
+        self.supervisor.ask(wish).await
+    }
+
+    /// Stops an agent's task.
+    ///
+    /// # Errors
+    /// When there is no such agent, or it has no task.
+    pub async fn cancel_task(&self, name: &str) -> Result<Arc<Member>, FleetError> {
+        self.supervisor.ask(Wish::Cancel(parse_name(name)?)).await
+    }
+
+    /// Answers an agent's question; the present one, if none is named.
+    ///
+    /// # Errors
+    /// When there is no such agent, question or choice.
+    pub async fn answer(
+        &self,
+        name: &str,
+        question: Option<String>,
+        choice: String,
+    ) -> Result<Arc<Member>, FleetError> {
+        self.supervisor.ask(Wish::Answer { name: parse_name(name)?, question, choice }).await
+    }
+
+    /// Ends an agent's program and starts it anew.
+    ///
+    /// # Errors
+    /// When there is no such agent.
+    pub async fn restart_agent(&self, name: &str) -> Result<Arc<Member>, FleetError> {
+        self.supervisor.ask(Wish::Restart(parse_name(name)?)).await
+    }
+
+    /// Ends an agent's program and removes everything that is the agent's.
+    ///
+    /// # Errors
+    /// When there is no such agent.
+    pub async fn delete_agent(&self, name: &str) -> Result<Arc<Member>, FleetError> {
+        self.supervisor.ask(Wish::Delete(parse_name(name)?)).await
+    }
+
+    /// A page of an agent's tasks, newest first.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the page is outside its limits.
+    pub async fn history(&self, name: &str, page: Page) -> Result<Paged<Task>, FleetError> {
+        let member = self.show_agent(name)?;
+        check_page(page)?;
+        self.store.history(member.agent.id, page).await.map_err(|error| unreadable(&error))
+    }
+
+    /// A page of an agent's log, newest first.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the page is outside its limits.
+    pub async fn log(&self, name: &str, page: Page) -> Result<Paged<LogEntry>, FleetError> {
+        let member = self.show_agent(name)?;
+        check_page(page)?;
+        self.store.log(member.agent.id, page).await.map_err(|error| unreadable(&error))
+    }
+
+    /// The entries of an agent's log after this one, oldest first, a bounded number at a time.
+    ///
+    /// # Errors
+    /// When there is no such agent, or the store can't be read.
+    pub async fn log_after(&self, name: &str, after: i64) -> Result<Vec<LogEntry>, FleetError> {
+        const AT_ONCE: usize = 1000;
+        let agent = self.show_agent(name)?.agent.id;
+        let entries = self.store.log_after(agent, after, AT_ONCE).await;
+        entries.map_err(|error| unreadable(&error))
+    }
+
+    /// What an agent said last.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn last_words(&self, member: &Member) -> Result<Option<String>, FleetError> {
+        let page = Page { number: 1, size: 20 };
+        let log = self.store.log(member.agent.id, page).await;
+        let entries = log.map_err(|error| unreadable(&error))?.items;
+        let task = member.task.as_ref().map(|task| task.id);
+        let said = |entry: &LogEntry| entry.kind == EntryKind::Message && entry.task == task;
+        Ok(entries.into_iter().find(said).map(|entry| entry.content))
+    }
+
+    /// Waits until an agent's task has ended or needs a person, or the time is over, or the daemon
+    /// stops. Each change meanwhile is told to `progress`.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// When there is no such agent, or it is deleted meanwhile.
+    pub async fn wait_for(
+        &self,
+        name: &str,
+        timeout: Duration,
+        mut progress: impl FnMut(&Member),
+    ) -> Result<Arc<Member>, FleetError> {
+        let mut fleet = self.fleet.clone();
+        let mut phase = self.phase.subscribe();
+        let deadline = tokio::time::sleep(timeout);
+        tokio::pin!(deadline);
+        let mut told: Option<Arc<Member>> = None;
+        loop {
+            fleet.mark_unchanged();
+            let member = self.show_agent(name)?;
+            if !is_underway(&member) {
+                return Ok(member);
+            }
+            if told.as_ref() != Some(&member) {
+                progress(&member);
+                told = Some(Arc::clone(&member));
+            }
+            tokio::select! {
+                () = &mut deadline => return Ok(member),
+                changed = fleet.changed() => changed.map_err(|_| stopping())?,
+                stopped = phase.wait_for(|phase| *phase == Phase::Stopping) => {
+                    return stopped.map(|_| member).map_err(|_| stopping());
+                }
+            }
+        }
+    }
+
     fn project(&self, name: &str) -> Result<Project, FleetError> {
         let settings = self.settings();
         let found = settings.projects.iter().find(|p| p.name.eq_ignore_ascii_case(name)).cloned();
@@ -74,6 +244,72 @@ impl App {
     }
 }
 
+/// Whether something is going on that can be waited for.
+pub fn is_underway(member: &Member) -> bool {
+    use Status::{Busy, Canceling, Deleting, Pending, Starting, Stopping};
+    let needs_person = member.task.as_ref().is_some_and(|task| task.question.is_some());
+    let status = member.agent.status;
+    !needs_person && matches!(status, Busy | Canceling | Deleting | Pending | Starting | Stopping)
+}
+
+fn choose_role<'a>(
+    project: &Project,
+    roles: &'a [Role],
+    wanted: Option<&str>,
+) -> Result<&'a Role, FleetError> {
+    let names = || roles.iter().map(|role| &*role.name);
+    match (wanted, roles) {
+        (Some(wanted), _) => roles
+            .iter()
+            .find(|role| role.name.eq_ignore_ascii_case(wanted))
+            .ok_or_else(|| FleetError::not_found("role", wanted, names())),
+        (None, [only]) => Ok(only),
+        (None, _) => roles.iter().find(|role| role.default).ok_or_else(|| {
+            FleetError::invalid(format!(
+                "project `{}` has no default role; choose one of: {}",
+                project.name,
+                names().collect::<Vec<_>>().join(", ")
+            ))
+        }),
+    }
+}
+
+fn parse_name(text: &str) -> Result<AgentName, FleetError> {
+    text.parse().map_err(|error| FleetError::invalid(format!("{error}")))
+}
+
 fn parse_status(text: &str) -> Result<Status, FleetError> {
     text.parse().map_err(|unknown| FleetError::invalid(format!("status_filter: {unknown}")))
+}
+
+fn parse_task(text: &str) -> Result<String, FleetError> {
+    if text.trim().is_empty() {
+        return Err(FleetError::invalid("the task description is empty; say what is to be done"));
+    }
+    if text.len() > MAX_TASK_BYTES {
+        return Err(FleetError::invalid(format!(
+            "the task description has {} bytes; at most {MAX_TASK_BYTES} are allowed",
+            text.len()
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+fn check_page(page: Page) -> Result<(), FleetError> {
+    if page.number == 0 {
+        return Err(FleetError::invalid("page: pages are numbered from 1"));
+    }
+    if !(1..=MAX_PAGE_SIZE).contains(&page.size) {
+        return Err(FleetError::invalid(format!("page_size: use 1 to {MAX_PAGE_SIZE}")));
+    }
+    Ok(())
+}
+
+fn unreadable(error: &StoreError) -> FleetError {
+    tracing::error!(error = error as &dyn std::error::Error, "{}; {}", error.what, error.help);
+    FleetError::unavailable("the fleet's store can't be read; the daemon's log has the cause")
+}
+
+fn stopping() -> FleetError {
+    FleetError::unavailable("the daemon is stopping")
 }

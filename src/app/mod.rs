@@ -22,11 +22,14 @@ pub mod ports;
 pub mod refusals;
 pub mod settings;
 pub mod status;
+pub mod supervisor;
 pub mod tokens;
 
 use clock::Clock;
+use ports::fleet_store::FleetStore;
 use refusals::Refusals;
 use settings::Settings;
+use supervisor::Supervisor;
 use tokens::Tokens;
 
 /// Everything that a request, a local command or a signal can act on. Shared; cheap to read.
@@ -38,11 +41,23 @@ pub struct App {
     settings: watch::Sender<Arc<Settings>>,
     enforcing: AtomicBool,
     fleet: watch::Receiver<Arc<Snapshot>>,
+    supervisor: Supervisor,
+    store: Arc<dyn FleetStore>,
     phase: watch::Sender<Phase>,
     listeners: OnceLock<Vec<SocketAddr>>,
     warnings: watch::Sender<Vec<String>>,
     clock: Arc<dyn Clock>,
     started_at: Timestamp,
+}
+
+/// How the fleet is reached.
+pub struct FleetAccess {
+    /// The newest snapshot.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// Who changes it.
+    pub supervisor: Supervisor,
+    /// What it remembers.
+    pub store: Arc<dyn FleetStore>,
 }
 
 /// Where the daemon is in its life.
@@ -59,17 +74,20 @@ pub enum Phase {
 impl App {
     /// A daemon that is starting, with authentication as the settings say.
     pub fn new(
-        settings: Arc<Settings>,
+        settings: watch::Sender<Arc<Settings>>,
         tokens: Arc<Tokens>,
-        fleet: watch::Receiver<Arc<Snapshot>>,
+        fleet: FleetAccess,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let enforcing = settings.borrow().auth.enabled;
         Self {
             tokens,
             refusals: Refusals::new(Arc::clone(&clock)),
-            enforcing: AtomicBool::new(settings.auth.enabled),
-            settings: watch::Sender::new(settings),
-            fleet,
+            enforcing: AtomicBool::new(enforcing),
+            settings,
+            fleet: fleet.snapshot,
+            supervisor: fleet.supervisor,
+            store: fleet.store,
             phase: watch::Sender::new(Phase::Starting),
             listeners: OnceLock::new(),
             warnings: watch::Sender::default(),

@@ -1,12 +1,13 @@
 //! What the daemon was told, validated: immutable, swapped whole on reload.
 //!
-//! `config` makes it; everyone else only reads it. Holds no secret.
+//! `config` makes it; everyone else only reads it. Agents' variables in it may be secrets; they are
+//! left out of `Debug`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::fleet::{Project, Role};
+use crate::fleet::{Limits, Program, Project, Role};
 
 /// All settings of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub struct Settings {
     pub projects: Vec<Project>,
     /// How agents may work, by name.
     pub roles: Vec<Role>,
+    /// What agents run, by name.
+    pub programs: Vec<Program>,
+    /// How much the fleet may take.
+    pub fleet: FleetSettings,
 }
 
 /// `[auth]`
@@ -67,6 +72,27 @@ pub struct HttpSettings {
     pub tls: Option<TlsSettings>,
 }
 
+#[cfg(test)]
+impl HttpSettings {
+    /// Nothing allowed, no limits of time.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            public_url: None,
+            max_body_bytes: 0,
+            header_timeout: Duration::ZERO,
+            body_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            max_connections: 0,
+            max_requests: 0,
+            shutdown_timeout: Duration::ZERO,
+            tls: None,
+        }
+    }
+}
+
 /// `[http.tls]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
@@ -74,6 +100,21 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
+}
+
+/// `[fleet]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetSettings {
+    /// Most agents. Default 64.
+    pub max_agents: usize,
+    /// Most tasks running at once. Default 16.
+    pub max_tasks: usize,
+    /// Most bytes of an agent's log; the oldest entries go first. Default 16 MiB.
+    pub max_log_bytes: u64,
+    /// How long an agent's program may take to end when it is told to, in seconds. Default 5.
+    pub close_grace_secs: u32,
+    /// How long things may take.
+    pub limits: Limits,
 }
 
 /// `[log]`

@@ -87,7 +87,8 @@ impl App {
 
     fn agents_by_status(&self) -> Vec<(AgentStatus, usize)> {
         let snapshot = self.snapshot();
-        let count = |s: AgentStatus| snapshot.agents.values().filter(|a| a.status == s).count();
+        let count =
+            |s: AgentStatus| snapshot.agents.values().filter(|m| m.agent.status == s).count();
         AgentStatus::ALL.into_iter().map(|s| (s, count(s))).filter(|&(_, n)| n > 0).collect()
     }
 
@@ -101,12 +102,17 @@ impl App {
 
     /// Authentication off together with an address that others can reach.
     pub fn exposure_warning(&self) -> Option<String> {
-        (!self.enforces_auth() && !self.is_loopback_only()).then(|| {
-            "authentication is off and the server listens beyond loopback: anyone who can reach it \
-             can use it; set FLEET_MCP_AUTH_ENABLED=true and restart"
-                .to_owned()
-        })
+        exposure(self.enforces_auth(), self.listeners())
     }
+}
+
+fn exposure(enforced: bool, listeners: &[SocketAddr]) -> Option<String> {
+    let beyond = !listeners.iter().all(|address| address.ip().is_loopback());
+    (!enforced && beyond).then(|| {
+        "authentication is off and the server listens beyond loopback: anyone who can reach it can \
+         use it; set auth.enabled (FLEET_MCP_AUTH_ENABLED=true)"
+            .to_owned()
+    })
 }
 
 fn token_status(issued: &super::tokens::Issued) -> TokenStatus {
@@ -132,5 +138,24 @@ fn file_warning(state: &FileState) -> Option<String> {
                 .to_owned(),
         ),
         FileState::Unusable(why) => Some(format!("the next start will stop: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn being_off_beyond_loopback_is_a_warning_of_its_own() {
+        let warned = |enforced, listeners: &[&str]| {
+            let listeners: Vec<_> = listeners.iter().map(|text| text.parse().unwrap()).collect();
+            exposure(enforced, &listeners).is_some()
+        };
+
+        for beyond in ["0.0.0.0:8000", "[::]:8000", "192.0.2.1:1", "[2001:db8::1]:1"] {
+            assert!(warned(false, &["127.0.0.1:8000", beyond]), "{beyond}");
+            assert!(!warned(true, &["127.0.0.1:8000", beyond]), "{beyond}");
+        }
+        assert!(!warned(false, &["127.0.0.1:8000", "[::1]:8000", "127.9.9.9:1"]));
     }
 }

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::client_config::Program;
+use super::{
+    agent::AgentVerb,
+    client_config::Program,
+    project::{ProjectVerb, RoleVerb},
+    task::TaskVerb,
+};
 use crate::auth::token::PRIMARY;
 
 /// Controls the fleet-mcp daemon over its Unix socket.
@@ -38,6 +43,26 @@ pub(super) enum Verb {
     Token {
         #[command(subcommand)]
         verb: TokenVerb,
+    },
+    /// Create, watch, answer and delete agents
+    Agent {
+        #[command(subcommand)]
+        verb: AgentVerb,
+    },
+    /// Give agents tasks
+    Task {
+        #[command(subcommand)]
+        verb: TaskVerb,
+    },
+    /// See what agents can work on
+    Project {
+        #[command(subcommand)]
+        verb: ProjectVerb,
+    },
+    /// See how agents can work
+    Role {
+        #[command(subcommand)]
+        verb: RoleVerb,
     },
     /// Reread configuration and certificates, and reopen the access log
     Reload,

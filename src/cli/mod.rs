@@ -1,11 +1,14 @@
 //! The program `fleetctl`: the operator's side of the control socket.
 
+mod agent;
 mod args;
 mod client_config;
 mod failure;
 mod output;
+mod project;
 mod socket;
 mod status;
+mod task;
 mod token;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -55,6 +58,14 @@ fn run(args: Args, output: &Output) -> Result<(), Failure> {
             }
             Verb::Token { verb: TokenVerb::Rotate(rotate) } => {
                 token::rotate(&client, output, &rotate.name).await
+            }
+            Verb::Agent { verb } => agent::run(&client, output, verb).await,
+            Verb::Task { verb } => task::run(&client, output, verb).await,
+            Verb::Project { verb: project::ProjectVerb::List } => {
+                project::projects(&client, output).await
+            }
+            Verb::Role { verb: project::RoleVerb::List { project } } => {
+                project::roles(&client, output, project).await
             }
             Verb::Reload => reload(&client, output).await,
             Verb::ClientConfig { client: program, url } => {

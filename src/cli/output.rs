@@ -44,6 +44,14 @@ impl Output {
         self.line(&text)
     }
 
+    /// What a tool has done.
+    pub(super) fn told(&self, answer: &serde_json::Value) -> Result<(), Failure> {
+        if self.json {
+            return self.json(answer);
+        }
+        self.line(&safe(answer["message"].as_str().unwrap_or_default()))
+    }
+
     /// Words for people, which are no part of the answer.
     pub(super) fn note(&self, text: &str) {
         // Nobody is left to tell if this fails.
@@ -54,6 +62,31 @@ impl Output {
     pub(super) fn fail(&self, failure: &Failure) -> Exit {
         self.note(&failure.to_string());
         failure.exit()
+    }
+}
+
+/// A text that an agent wrote, for a terminal: line breaks stay, everything else that a terminal
+/// could obey is escaped.
+pub(super) fn safe(text: &str) -> String {
+    let escape = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        c if c.is_control() || is_bidi(c) => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+/// Characters that change the order in which text is shown.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+/// The first line of a text, cut to a width.
+pub(super) fn short(text: &str, width: usize) -> String {
+    let line: String = safe(text.lines().next().unwrap_or_default());
+    match line.char_indices().nth(width) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }
 

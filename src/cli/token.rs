@@ -27,7 +27,7 @@ fn print(output: &Output, issued: &IssuedToken) -> Result<(), Failure> {
 }
 
 /// A name as one segment of a path.
-fn in_path(name: &str) -> String {
+pub(super) fn in_path(name: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => (byte as char).to_string(),
         _ => format!("%{byte:02X}"),

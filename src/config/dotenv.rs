@@ -1,5 +1,8 @@
 //! `.env` in the working directory: read only if it is ours and nobody else can write it, and never
 //! put into the process's environment.
+//!
+//! One that is ours, has settings and can be written by others stops the start: its owner counts on
+//! it, and passing over `FLEET_MCP_AUTH_ENABLED=true` would leave everything open.
 
 use std::{
     cell::Cell,
@@ -15,7 +18,7 @@ use nix::{errno::Errno, fcntl::OFlag};
 use super::{
     Problem,
     file::{line_at, open, read_limited},
-    fragment::{Fragment, Origin},
+    fragment::{Fragment, Origin, PREFIX},
 };
 
 /// What came of a `.env`.
@@ -29,21 +32,27 @@ pub(super) enum Dotenv {
 }
 
 pub(super) fn read(path: &Path, euid: u32, problems: &mut Vec<Problem>) -> Dotenv {
-    match open_trusted(path, euid) {
-        Ok(None) => Dotenv::Missing,
-        Ok(Some(file)) => match read_limited(file) {
-            Ok(bytes) => Dotenv::Read(parse(path, &bytes, problems)),
-            Err(error) => {
-                problems.push(Problem::unreadable(path, &error));
-                Dotenv::Missing
-            }
-        },
-        Err(why) => Dotenv::Ignored(format!("{} is ignored: {why}", path.display())),
+    let ignored = |why: String| Dotenv::Ignored(format!("{} is ignored: {why}", path.display()));
+    let (file, exposed) = match open_ours(path, euid) {
+        Ok(Some(ours)) => ours,
+        Ok(None) => return Dotenv::Missing,
+        Err(why) => return ignored(why),
+    };
+    match (read_limited(file), exposed) {
+        (Ok(bytes), None) => return Dotenv::Read(parse(path, &bytes, problems)),
+        (Ok(bytes), Some(why)) if !has_settings(&bytes) => return ignored(why),
+        (Ok(_), Some(why)) => {
+            problems
+                .push(Problem::new(path.display().to_string(), format!("has settings, but {why}")));
+        }
+        (Err(error), _) => problems.push(Problem::unreadable(path, &error)),
     }
+    Dotenv::Missing
 }
 
-/// Checks the open file, not its name: a name can come to mean another file in between.
-fn open_trusted(path: &Path, euid: u32) -> Result<Option<File>, String> {
+/// The file if it is ours, and what is wrong if others could have written it. Checks the open file,
+/// not its name: a name can come to mean another file in between.
+fn open_ours(path: &Path, euid: u32) -> Result<Option<(File, Option<String>)>, String> {
     let file = match open(path, OFlag::O_NOFOLLOW) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -62,13 +71,23 @@ fn open_trusted(path: &Path, euid: u32) -> Result<Option<File>, String> {
             meta.uid()
         ));
     }
-    if meta.mode() & 0o022 != 0 {
-        return Err(format!(
+    let exposed = (meta.mode() & 0o022 != 0).then(|| {
+        format!(
             "others can write it (mode {:04o}); run `chmod go-w` on it if you trust it",
             meta.mode() & 0o7777
-        ));
-    }
-    Ok(Some(file))
+        )
+    });
+    Ok(Some((file, exposed)))
+}
+
+/// Whether a line that is no comment mentions a variable of ours: rather once too often than to miss
+/// one in an unusual notation.
+fn has_settings(bytes: &[u8]) -> bool {
+    bytes.split(|byte| *byte == b'\n').any(|line| {
+        let ours = line.windows(PREFIX.len());
+        !line.trim_ascii_start().starts_with(b"#")
+            && ours.into_iter().any(|word| word.eq_ignore_ascii_case(PREFIX.as_bytes()))
+    })
 }
 
 fn parse(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Fragment {

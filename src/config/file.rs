@@ -15,7 +15,9 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Problem,
     fragment::{Entry, Fragment, Origin, Raw, Section, bare_or_quoted},
-    keys::{KEYS, Key, PROJECTS, ROLES, Table, nearest},
+    keys::{KEYS, Key},
+    nearest::nearest,
+    tables::{TABLES, Table},
 };
 
 /// Reads a configuration file; `None` if there is none.
@@ -76,7 +78,7 @@ impl Reader<'_> {
         for (name, value) in table {
             let path = format!("{prefix}{}", bare_or_quoted(name.get_ref()));
             let origin = self.origin(name.span().start);
-            let dynamic = [PROJECTS, ROLES].into_iter().find(|table| table.name == path);
+            let dynamic = TABLES.into_iter().find(|table| table.name == path);
             let section = format!("{path}.");
             if let Some(key) = Key::at(&path) {
                 let raw = self.raw(value.get_ref());
@@ -89,7 +91,8 @@ impl Reader<'_> {
                     _ => self.reject(&origin, &path, "is not a table"),
                 }
             } else {
-                let known = nearest(&path, KEYS.iter().map(|key| key.path));
+                let tables = TABLES.iter().map(|table| table.name);
+                let known = nearest(&path, KEYS.iter().map(|key| key.path).chain(tables));
                 self.problems.push(Problem::unknown(origin.of(&path), "key", known));
             }
         }
@@ -109,6 +112,7 @@ impl Reader<'_> {
             let fields = self.fields(table, &path, fields);
             let sections = match table.name {
                 "projects" => &mut self.fragment.projects,
+                "agents" => &mut self.fragment.agents,
                 _ => &mut self.fragment.roles,
             };
             sections.insert(name.get_ref().to_string(), Section { origin, fields });
@@ -158,7 +162,16 @@ impl Reader<'_> {
             ),
             DeValue::Float(_) => Raw::Other("a number with a fraction"),
             DeValue::Datetime(_) => Raw::Other("a date or time"),
-            DeValue::Table(_) => Raw::Other("a table"),
+            DeValue::Table(entries) => Raw::Table(
+                entries
+                    .iter()
+                    .map(|(name, value)| {
+                        let origin = self.origin(name.span().start);
+                        let raw = self.raw(value.get_ref());
+                        (name.get_ref().to_string(), Entry { raw, origin })
+                    })
+                    .collect(),
+            ),
         }
     }
 

@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     Problem,
-    keys::{KEYS, Key, nearest},
+    keys::{KEYS, Key},
+    nearest::nearest,
 };
 
 /// Where a value was written.
@@ -64,8 +65,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value as it was written. May be a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Raw {
     /// A quoted text of a file, or the whole value of a variable or flag.
     Text(String),
@@ -73,8 +74,23 @@ pub(super) enum Raw {
     Bare(String),
     /// An array, each element with its line.
     List(Vec<(Raw, usize)>),
+    /// A table of a file.
+    Table(BTreeMap<String, Entry>),
     /// What no setting can be.
     Other(&'static str),
+}
+
+impl fmt::Debug for Raw {
+    /// Without the value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "a text",
+            Self::Bare(_) => "a bare value",
+            Self::List(_) => "an array",
+            Self::Table(_) => "a table",
+            Self::Other(what) => what,
+        })
+    }
 }
 
 /// A value and where it comes from.
@@ -84,14 +100,31 @@ pub(super) struct Entry {
     pub(super) origin: Origin,
 }
 
-/// One `[projects.NAME]` or `[roles.NAME]`.
+/// One `[projects.NAME]`, `[agents.NAME]` or `[roles.NAME]`.
 #[derive(Debug, Clone)]
 pub(super) struct Section {
     pub(super) origin: Origin,
     pub(super) fields: BTreeMap<&'static str, Entry>,
 }
 
-/// The sections of a [`Table`], by name.
+impl Section {
+    /// Key by key, and in tables as well: secrets may have a file of their own.
+    fn overlay(&mut self, later: Self) {
+        for (field, theirs) in later.fields {
+            match (self.fields.get_mut(field), theirs) {
+                (
+                    Some(Entry { raw: Raw::Table(mine), .. }),
+                    Entry { raw: Raw::Table(theirs), .. },
+                ) => mine.extend(theirs),
+                (_, theirs) => {
+                    self.fields.insert(field, theirs);
+                }
+            }
+        }
+    }
+}
+
+/// The sections of a [`Table`](super::Table), by name.
 pub(super) type Sections = BTreeMap<String, Section>;
 
 /// What one source says, or several merged.
@@ -99,6 +132,7 @@ pub(super) type Sections = BTreeMap<String, Section>;
 pub(super) struct Fragment {
     pub(super) values: BTreeMap<&'static str, Entry>,
     pub(super) projects: Sections,
+    pub(super) agents: Sections,
     pub(super) roles: Sections,
 }
 
@@ -106,11 +140,14 @@ impl Fragment {
     /// Takes over what a source of higher precedence says, key by key.
     pub(super) fn overlay(&mut self, later: Self) {
         self.values.extend(later.values);
-        for (mine, theirs) in [(&mut self.projects, later.projects), (&mut self.roles, later.roles)]
-        {
+        for (mine, theirs) in [
+            (&mut self.projects, later.projects),
+            (&mut self.agents, later.agents),
+            (&mut self.roles, later.roles),
+        ] {
             for (name, section) in theirs {
                 match mine.get_mut(&name) {
-                    Some(known) => known.fields.extend(section.fields),
+                    Some(known) => known.overlay(section),
                     None => {
                         mine.insert(name, section);
                     }
@@ -183,7 +220,8 @@ impl Fragment {
     }
 }
 
-const PREFIX: &str = "FLEET_MCP_";
+/// What the names of our variables begin with.
+pub(super) const PREFIX: &str = "FLEET_MCP_";
 
 /// Whether a variable with our prefix is somebody else's: of clients, or of Kubernetes and Docker,
 /// which describe a service named `fleet-mcp` to every container beside it.

@@ -2,84 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-/// What a setting's value may be. Its [`Display`](fmt::Display) completes "the value is not …".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the Display texts are the documentation")]
-pub enum Kind {
-    Boolean,
-    Count { min: u64, max: u64 },
-    Size { min: u64, max: u64 },
-    Duration { min: Duration, max: Duration },
-    Path,
-    Text,
-    Filter,
-    Url,
-    Addresses,
-    Hosts,
-    Origins,
-    Networks,
-    Names,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Boolean => f.write_str("a boolean; use `true` or `false`"),
-            Self::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
-            Self::Size { min, max } => {
-                write!(f, "a size from {} to {}, such as `4 MiB`", Size(*min), Size(*max))
-            }
-            Self::Duration { min, max } => {
-                write!(f, "a duration from {} to {}, such as `10s` or `5m`", Span(*min), Span(*max))
-            }
-            Self::Path => f.write_str("a path"),
-            Self::Text => f.write_str("a text of printable characters"),
-            Self::Filter => f.write_str(
-                "a log filter; use `off`, `error`, `warn`, `info`, `debug`, `trace` or `target=level`, separated by commas",
-            ),
-            Self::Url => f.write_str("an http or https URL without user, query and fragment"),
-            Self::Addresses => f.write_str(
-                "an address to listen on; use `host:port`, with `0.0.0.0` or `[::]` for every interface",
-            ),
-            Self::Hosts => f.write_str("a host name or IP address; leave out scheme, port and path"),
-            Self::Origins => f.write_str("an origin; use `scheme://host` or `scheme://host:port`"),
-            Self::Networks => f.write_str("an IP address or network, such as `10.0.0.0/8`"),
-            Self::Names => f.write_str("a name of 1 to 64 printable characters"),
-        }
-    }
-}
-
-impl Kind {
-    /// Whether a setting of this kind takes several values: an array in files, else separated by commas.
-    pub fn is_list(&self) -> bool {
-        matches!(self, Self::Addresses | Self::Hosts | Self::Origins | Self::Networks | Self::Names)
-    }
-}
-
-struct Size(u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            n if n >= MIB && n % MIB == 0 => write!(f, "{} MiB", n / MIB),
-            n if n >= KIB && n % KIB == 0 => write!(f, "{} KiB", n / KIB),
-            n => write!(f, "{n} B"),
-        }
-    }
-}
-
-struct Span(Duration);
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0.as_secs(), self.0.subsec_millis()) {
-            (0, millis @ 1..) => write!(f, "{millis}ms"),
-            (seconds @ 1.., 0) if seconds % 3600 == 0 => write!(f, "{}h", seconds / 3600),
-            (seconds @ 1.., 0) if seconds % 60 == 0 => write!(f, "{}m", seconds / 60),
-            (seconds, _) => write!(f, "{seconds}s"),
-        }
-    }
-}
+use super::kind::{KIB, Kind, MIB};
 
 /// What holds when nobody sets a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,35 +51,13 @@ impl Key {
     }
 }
 
-/// A table of tables that only files can have: `[projects.NAME]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Table {
-    /// `projects`
-    pub name: &'static str,
-    /// What each of them may hold.
-    pub fields: &'static [Field],
-}
-
-/// A key of a [`Table`]'s entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field {
-    /// `repository`
-    pub name: &'static str,
-    /// What it may be.
-    pub kind: Kind,
-    /// One sentence about it.
-    pub help: &'static str,
-}
-
-const KIB: u64 = 1024;
-const MIB: u64 = 1024 * KIB;
-
 const fn up_to(max: Duration) -> Kind {
     Kind::Duration { min: Duration::from_millis(100), max }
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// All settings, sorted as they are best read.
 pub const KEYS: &[Key] = &[
@@ -291,6 +192,69 @@ pub const KEYS: &[Key] = &[
         help: "A PEM file with the private key; goes with http.tls.certificate.",
     },
     Key {
+        path: "fleet.max_agents",
+        variable: "FLEET_MCP_FLEET_MAX_AGENTS",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        default: Preset::Value("64"),
+        help: "The most agents.",
+    },
+    Key {
+        path: "fleet.max_tasks",
+        variable: "FLEET_MCP_FLEET_MAX_TASKS",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        default: Preset::Value("16"),
+        help: "The most tasks running at once.",
+    },
+    Key {
+        path: "fleet.max_log",
+        variable: "FLEET_MCP_FLEET_MAX_LOG",
+        kind: Kind::Size { min: 64 * KIB, max: 1024 * MIB },
+        default: Preset::Value("16 MiB"),
+        help: "The largest log of an agent; its oldest entries go first.",
+    },
+    Key {
+        path: "fleet.open_timeout",
+        variable: "FLEET_MCP_FLEET_OPEN_TIMEOUT",
+        kind: up_to(DAY),
+        default: Preset::Value("2m"),
+        help: "How long an agent's workspace and program may take to be ready.",
+    },
+    Key {
+        path: "fleet.turn_timeout",
+        variable: "FLEET_MCP_FLEET_TURN_TIMEOUT",
+        kind: up_to(DAY.saturating_mul(7)),
+        default: Preset::Value("1h"),
+        help: "How long an agent may work on a task.",
+    },
+    Key {
+        path: "fleet.silence_timeout",
+        variable: "FLEET_MCP_FLEET_SILENCE_TIMEOUT",
+        kind: up_to(DAY.saturating_mul(7)),
+        default: Preset::Value("15m"),
+        help: "How long an agent may be silent while it works.",
+    },
+    Key {
+        path: "fleet.answer_timeout",
+        variable: "FLEET_MCP_FLEET_ANSWER_TIMEOUT",
+        kind: up_to(DAY.saturating_mul(7)),
+        default: Preset::Value("10m"),
+        help: "How long an agent's question waits for an answer; then the answer is no.",
+    },
+    Key {
+        path: "fleet.cancel_timeout",
+        variable: "FLEET_MCP_FLEET_CANCEL_TIMEOUT",
+        kind: up_to(HOUR),
+        default: Preset::Value("10s"),
+        help: "How long an agent may take to stop working on a canceled task; then its program is ended.",
+    },
+    Key {
+        path: "fleet.close_grace",
+        variable: "FLEET_MCP_FLEET_CLOSE_GRACE",
+        kind: Kind::Seconds { min: 1, max: 600 },
+        default: Preset::Value("5s"),
+        help: "How long an agent's program may take to end when it is told to; then it is killed.",
+    },
+    Key {
         path: "log.filter",
         variable: "FLEET_MCP_LOG",
         kind: Kind::Filter,
@@ -312,78 +276,3 @@ pub const KEYS: &[Key] = &[
         help: "Where journald listens for its native protocol.",
     },
 ];
-
-/// What agents may work on.
-pub const PROJECTS: Table = Table {
-    name: "projects",
-    fields: &[
-        Field { name: "description", kind: Kind::Text, help: "A sentence for people and models." },
-        Field {
-            name: "repository",
-            kind: Kind::Text,
-            help: "What to clone, a path or a URL; without it each agent gets an empty directory.",
-        },
-    ],
-};
-
-/// How agents may work.
-pub const ROLES: Table = Table {
-    name: "roles",
-    fields: &[
-        Field {
-            name: "default",
-            kind: Kind::Boolean,
-            help: "Whether it is chosen when no role is named.",
-        },
-        Field { name: "description", kind: Kind::Text, help: "A sentence for people and models." },
-        Field {
-            name: "projects",
-            kind: Kind::Names,
-            help: "The projects that offer it; without it, all.",
-        },
-    ],
-};
-
-/// The known word that somebody who wrote `given` most likely meant.
-pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let given = given.to_ascii_lowercase();
-    let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
-    known
-        .filter_map(|word| {
-            let folded = word.to_ascii_lowercase();
-            // What all variables have in common says nothing about how alike two of them are.
-            let [ours, theirs] =
-                [&given, &folded].map(|word| word.strip_prefix("fleet_mcp_").unwrap_or(word));
-            let extends =
-                !ours.is_empty() && (ours.starts_with(theirs) || theirs.starts_with(ours));
-            let score = match distance(ours, theirs) {
-                near if near <= (ours.len() / 3).min(3) => near,
-                // `enabled` outside its section is not misspelt but misplaced.
-                _ if last(ours) == last(theirs) => 4,
-                far if extends => 4 + far,
-                _ => return None,
-            };
-            Some((score, word))
-        })
-        .min_by_key(|(score, _)| *score)
-        .map(|(_, word)| word)
-}
-
-/// How many characters to add, drop or replace to make one word the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, to) in row.iter_mut().skip(1).zip(b.chars()) {
-            let best = (diagonal + usize::from(from != to)).min(left + 1).min(*cell + 1);
-            diagonal = *cell;
-            left = best;
-            *cell = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}

@@ -2,14 +2,18 @@
 //!
 //! Three stages: each source becomes a fragment of raw values with their origins, the fragments are
 //! laid over one another by precedence, and the result is validated. All problems are told at once.
-//! What settings there are is in [`KEYS`]. Nothing here changes the process or holds a secret.
+//! What settings there are is in [`KEYS`]. Nothing here changes the process. Agents' variables may
+//! be secrets: no message shows them.
 
 mod dotenv;
 mod file;
 mod fragment;
 mod keys;
+mod kind;
+mod nearest;
 mod reload;
 mod surroundings;
+mod tables;
 mod validate;
 mod value;
 
@@ -29,8 +33,10 @@ use nix::unistd::geteuid;
 use self::{dotenv::Dotenv, fragment::Fragment, surroundings::Surroundings};
 pub use self::{
     fragment::Origin,
-    keys::{Field, KEYS, Key, Kind, PROJECTS, Preset, ROLES, Table},
+    keys::{KEYS, Key, Preset},
+    kind::Kind,
     reload::needs_restart,
+    tables::{AGENTS, Field, PROJECTS, ROLES, Table},
 };
 use crate::app::settings::Settings;
 
@@ -43,6 +49,8 @@ pub struct Sources {
     pub working_dir: PathBuf,
     /// Whose `.env` is trusted, and whose home `~` is if HOME is unset.
     pub euid: u32,
+    /// The program of the built-in agent: the running one.
+    pub program: PathBuf,
     /// The command line.
     pub flags: Flags,
 }
@@ -57,6 +65,8 @@ impl Sources {
             environment: std::env::vars_os().collect(),
             working_dir: std::env::current_dir()?,
             euid: geteuid().as_raw(),
+            // Without /proc the built-in agent is taken from PATH, like any other program.
+            program: std::env::current_exe().unwrap_or_else(|_| "fleet-mcp".into()),
             flags,
         })
     }
@@ -151,7 +161,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let around = Surroundings::of(sources, &mut problems);
     let mut warnings = Vec::new();
     let (merged, files) = merge(sources, &around, &mut warnings, &mut problems);
-    let settings = validate::settings(&merged, &around, &mut problems);
+    let settings = validate::settings(&merged, &around, &mut problems, &mut warnings);
     if !problems.is_empty() {
         return Err(ConfigErrors { problems });
     }
@@ -165,7 +175,7 @@ pub fn control_socket(sources: &Sources) -> Option<PathBuf> {
     let mut problems = Vec::new();
     let around = Surroundings::of(sources, &mut problems);
     let (merged, _) = merge(sources, &around, &mut Vec::new(), &mut problems);
-    let path = validate::settings(&merged, &around, &mut problems).control_socket;
+    let path = validate::settings(&merged, &around, &mut problems, &mut Vec::new()).control_socket;
     // A placeholder for what is not understood is not absolute.
     path.is_absolute().then_some(path)
 }

@@ -1,8 +1,10 @@
-//! What the process was started with besides settings: its directories from systemd and XDG, and its
-//! home. They decide where files are looked for and what the defaults of paths are.
+//! What the process was started with besides settings: its directories from systemd and XDG, its
+//! home, and PATH. They decide where files are looked for, what the defaults of paths are, and which
+//! agent programs there are.
 
 use std::{
     ffi::{OsStr, OsString},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +18,10 @@ const SYSTEM_CONFIG_DIR: &str = "/etc/fleet-mcp";
 pub(super) struct Surroundings {
     pub(super) working_dir: PathBuf,
     pub(super) home: Option<PathBuf>,
+    /// The program that is running.
+    pub(super) program: PathBuf,
+    /// The directories of PATH.
+    path: Vec<PathBuf>,
     configuration: Option<PathBuf>,
     state: Option<PathBuf>,
     runtime: Option<PathBuf>,
@@ -48,7 +54,20 @@ impl Surroundings {
         };
         let runtime =
             runtime.or_else(|| absolute("XDG_RUNTIME_DIR").map(|path| path.join("fleet-mcp")));
-        Self { working_dir: sources.working_dir.clone(), home, configuration, state, runtime }
+        // A relative one would be another directory for each agent.
+        let path = std::env::split_paths(variable(sources, "PATH").unwrap_or_default())
+            .filter(|directory| directory.is_absolute())
+            .collect();
+        let (working_dir, program) = (sources.working_dir.clone(), sources.program.clone());
+        Self { working_dir, home, program, path, configuration, state, runtime }
+    }
+
+    /// The program that PATH has for a name.
+    pub(super) fn find(&self, command: &Path) -> Option<PathBuf> {
+        let runs = |path: &PathBuf| {
+            path.metadata().is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
+        };
+        self.path.iter().map(|directory| directory.join(command)).find(runs)
     }
 
     /// Where `config.toml` and `conf.d` are; `None` without a home directory.

@@ -1,5 +1,3 @@
-mod values;
-
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
@@ -9,7 +7,9 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::fleet::{Project, Role};
+
+mod fleet;
+mod values;
 
 /// A home with a configuration directory and a separate working directory.
 struct Machine {
@@ -41,6 +41,11 @@ impl Machine {
         self
     }
 
+    fn mode(self, path: &str, mode: u32) -> Self {
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
+        self
+    }
+
     fn config(self, text: &str) -> Self {
         self.file("home/.config/fleet-mcp/config.toml", text)
     }
@@ -68,6 +73,7 @@ impl Machine {
             environment: self.environment.clone(),
             working_dir: self.path("work"),
             euid: self.euid,
+            program: "/usr/bin/fleet-mcp".into(),
             flags: self.flags.clone(),
         }
     }
@@ -223,7 +229,13 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
         ("enabled = true", 1, "enabled", "did you mean `auth.enabled`?"),
         ("[http]\nfrobnicate = { a = 1 }", 2, "http.frobnicate", "remove it"),
         ("\"a\\nb\" = 1", 1, "\"a\\nb\"", "remove it"),
-        ("[roles.a]\nproject = []", 2, "roles.a.project", "did you mean `projects`?"),
+        ("[role.a]\nagent = 'demo'", 1, "role", "did you mean `roles`?"),
+        (
+            "[roles.a]\nproject = []\nagent = 'demo'",
+            2,
+            "roles.a.project",
+            "did you mean `projects`?",
+        ),
         ("[projects.\"x y\"]\nrepo = ''", 2, "projects.\"x y\".repo", "did you mean `repository`?"),
     ] {
         let problems = Machine::new().config(text).problems();
@@ -281,33 +293,46 @@ fn all_problems_of_all_sources_are_told_at_once() {
 }
 
 #[test]
-fn dotenv_that_others_could_have_written_is_ignored_with_a_warning() {
+fn dotenv_of_somebody_else_is_ignored_with_a_warning() {
     let warning = |machine: &Machine| {
         let loaded = machine.load().unwrap();
         assert!(!loaded.settings.auth.enabled);
         assert!(loaded.files.is_empty());
         loaded.warnings.join("\n")
     };
-    let machine = || Machine::new().dotenv("FLEET_MCP_AUTH_ENABLED=true");
-    for mode in [0o620, 0o602, 0o666] {
-        let machine = machine();
-        let path = machine.path("work/.env");
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let warning = warning(&machine);
-        assert!(
-            warning.contains("others can write it") && warning.contains("chmod go-w"),
-            "{warning}"
-        );
+    for mode in [0o600, 0o666] {
+        let mut foreign =
+            Machine::new().dotenv("FLEET_MCP_AUTH_ENABLED=true").mode("work/.env", mode);
+        foreign.euid += 1;
+        assert!(warning(&foreign).contains("it belongs to uid"));
     }
-    let mut foreign = machine();
-    foreign.euid += 1;
-    assert!(warning(&foreign).contains("it belongs to uid"));
     let linked = Machine::new().file("elsewhere", "FLEET_MCP_AUTH_ENABLED=true");
     symlink(linked.path("elsewhere"), linked.path("work/.env")).unwrap();
     assert!(warning(&linked).contains("symbolic link"));
     let directory = Machine::new();
     fs::create_dir(directory.path("work/.env")).unwrap();
     assert!(warning(&directory).contains("not a regular file"));
+}
+
+#[test]
+fn own_dotenv_that_others_could_have_written_is_refused_if_it_has_settings() {
+    for mode in [0o620, 0o602, 0o666] {
+        for text in [
+            "FLEET_MCP_AUTH_ENABLED=true",
+            "OTHER=1\n\texport FLEET_MCP_AUTH_ENABLED=true",
+            "fleet_mcp_x=1",
+        ] {
+            let problems = Machine::new().dotenv(text).mode("work/.env", mode).problems();
+            let expected = format!(
+                "work/.env: has settings, but others can write it (mode {mode:04o}); run `chmod go-w` on it if you trust it"
+            );
+            assert_eq!(problems, [expected], "{text}");
+        }
+        let others = "OTHER=1\n # FLEET_MCP_AUTH_ENABLED=true";
+        let loaded = Machine::new().dotenv(others).mode("work/.env", mode).load().unwrap();
+        assert!(loaded.files.is_empty());
+        assert!(loaded.warnings[0].contains("is ignored: others can write it"));
+    }
 }
 
 #[test]

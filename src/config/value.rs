@@ -3,7 +3,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs as _},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -11,7 +11,11 @@ use ipnet::IpNet;
 use jiff::SignedDuration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{fragment::Raw, keys::Kind};
+use super::{
+    fragment::Raw,
+    kind::{Kind, MAX_PROSE},
+};
+use crate::fleet::{Driver, Permissions};
 
 impl Raw {
     /// The value for a message: on one line, and short.
@@ -19,6 +23,7 @@ impl Raw {
         match self {
             Self::Text(text) | Self::Bare(text) => shown(text),
             Self::List(_) => "an array".to_owned(),
+            Self::Table(_) => "a table".to_owned(),
             Self::Other(what) => (*what).to_owned(),
         }
     }
@@ -27,7 +32,7 @@ impl Raw {
     fn scalar(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Bare(text) => Some(text),
-            Self::List(_) | Self::Other(_) => None,
+            Self::List(_) | Self::Table(_) | Self::Other(_) => None,
         }
     }
 
@@ -107,9 +112,54 @@ pub(super) fn duration(raw: &Raw, kind: Kind) -> Option<Duration> {
     }
 }
 
+pub(super) fn seconds(raw: &Raw, kind: Kind) -> Option<u32> {
+    let duration = duration(raw, kind).filter(|duration| duration.subsec_nanos() == 0)?;
+    match kind {
+        Kind::Seconds { min, max } if !(min..=max).contains(&duration.as_secs()) => None,
+        _ => u32::try_from(duration.as_secs()).ok(),
+    }
+}
+
 /// A line of text without control characters, maybe empty.
 pub(super) fn line(raw: &Raw, _: Kind) -> Option<String> {
     raw.text().filter(|text| !text.chars().any(char::is_control)).map(str::to_owned)
+}
+
+/// A text that may have several lines.
+pub(super) fn prose(raw: &Raw, _: Kind) -> Option<String> {
+    let unwanted = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    let text = raw.text().filter(|text| text.len() <= MAX_PROSE)?;
+    (!text.contains(unwanted)).then(|| text.to_owned())
+}
+
+pub(super) fn arguments(raw: &Raw, kind: Kind) -> Option<Vec<String>> {
+    match raw {
+        Raw::List(items) => items.iter().map(|(item, _)| prose(item, kind)).collect(),
+        _ => None,
+    }
+}
+
+pub(super) fn driver(raw: &Raw, _: Kind) -> Option<Driver> {
+    match raw.text()? {
+        "acp" => Some(Driver::Acp),
+        "command" => Some(Driver::Command),
+        _ => None,
+    }
+}
+
+pub(super) fn permissions(raw: &Raw, _: Kind) -> Option<Permissions> {
+    match raw.text()? {
+        "ask" => Some(Permissions::Ask),
+        "deny" => Some(Permissions::Deny),
+        "allow" => Some(Permissions::Allow),
+        _ => None,
+    }
+}
+
+/// Whether every shell could set it.
+pub(super) fn is_variable(name: &str) -> bool {
+    let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(valid)
 }
 
 /// As [`Targets`] reads it, but a bare word must be a level: `debg` would be a target of that name,
@@ -227,6 +277,27 @@ pub(super) fn path(text: &str, base: &Path, home: Option<&Path>) -> Result<PathB
         }
     };
     Ok(path.components().collect())
+}
+
+/// A program: a path if it has a slash, else a name to be found on PATH, as it is.
+pub(super) fn command(text: &str, base: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
+    if text.contains('/') {
+        return path(text, base, home);
+    }
+    let good = text.trim() == text && !text.starts_with(['~', '-', '.']);
+    match good && !text.is_empty() && !text.contains(char::is_control) {
+        true => Ok(text.into()),
+        false => Err(format!("{} is not {}", shown(text), Kind::Command)),
+    }
+}
+
+/// Where to place a file: a path below a home directory, in the one way to write it.
+pub(super) fn path_below(text: &str) -> Option<PathBuf> {
+    let path = Path::new(text);
+    let below: PathBuf =
+        path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+    let good = below.as_os_str() == text && !text.is_empty() && !text.starts_with('~');
+    (good && !text.contains(char::is_control)).then_some(below)
 }
 
 /// What to clone: a URL or `host:path` as it is, or a path on this machine.

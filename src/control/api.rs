@@ -7,6 +7,16 @@ pub const STATUS: &str = "/v1/status";
 /// `POST`: [`Reloaded`].
 pub const RELOAD: &str = "/v1/reload";
 
+/// `POST` with the tool's arguments as a JSON object: the tool's result.
+pub fn tool(name: &str) -> String {
+    format!("/v1/tools/{name}")
+}
+
+/// `GET`, with `?after=ID`: [`LogTail`].
+pub fn log_tail(agent: &str) -> String {
+    format!("/v1/agents/{agent}/log")
+}
+
 /// `POST`: [`IssuedToken`].
 pub fn rotate(name: &str) -> String {
     format!("/v1/tokens/{name}/rotate")
@@ -115,6 +125,26 @@ impl Drop for IssuedToken {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.secret);
     }
+}
+
+/// The newest entries of an agent's conversation, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogTail {
+    /// At most 1,000.
+    pub entries: Vec<LogLine>,
+}
+
+/// An entry of an agent's conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Grows with each entry: what `after` takes.
+    pub id: i64,
+    /// RFC 3339.
+    pub time: String,
+    /// `task`, `answer`, `message`, `thought`, `tool_call`, `plan`, `question`, `diagnostic`, `notice`.
+    pub kind: String,
+    /// The text. What an agent wrote is untrusted.
+    pub content: String,
 }
 
 /// What a reload did.

@@ -8,10 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::api;
@@ -64,17 +64,35 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path).await
+        self.ask(Method::GET, path, None).await
     }
 
     /// # Errors
     /// See [`ClientError`].
     pub async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::POST, path).await
+        self.ask(Method::POST, path, None).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
-        let asked = tokio::time::timeout(TIMEOUT, self.exchange(method, path));
+    /// Calls a tool with these arguments.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        tool: &str,
+        arguments: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(arguments).map_err(broken)?;
+        self.ask(Method::POST, &api::tool(tool), Some(body)).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, ClientError> {
+        let asked = tokio::time::timeout(TIMEOUT, self.exchange(method, path, body));
         let (status, body) = asked.await.map_err(|_elapsed| ClientError::TimedOut)??;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(broken);
@@ -87,6 +105,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
+        body: Option<Vec<u8>>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let stream = UnixStream::connect(&self.socket)
             .await
@@ -97,7 +116,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header(header::HOST, "fleet-mcp")
-            .body(Empty::<Bytes>::new())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::<Bytes>::from(body.unwrap_or_default()))
             .map_err(broken)?;
         let exchange = async {
             let response = sender.send_request(request).await.map_err(broken)?;

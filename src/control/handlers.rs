@@ -4,10 +4,12 @@ use std::{error::Error, sync::Arc};
 
 use axum::{
     Extension, Json,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{
     api,
@@ -16,11 +18,14 @@ use super::{
 use crate::{
     app::{
         Phase,
+        error::{Code, FleetError},
         ports::{FileState, StoreError},
         status::{Status, TokenStatus},
         tokens::TokenError,
     },
     auth::{Principal, token::PRIMARY},
+    fleet::LogEntry,
+    tools::{self, Call},
 };
 
 pub(super) async fn status(State(control): State<Arc<Control>>) -> Json<api::Status> {
@@ -38,6 +43,38 @@ pub(super) async fn reload(
             )
     })?;
     Ok(Json(api::Reloaded { needs_restart: reloaded.needs_restart, warnings: reloaded.warnings }))
+}
+
+pub(super) async fn tool(
+    State(control): State<Arc<Control>>,
+    Extension(principal): Extension<Principal>,
+    Path(name): Path<String>,
+    Json(arguments): Json<Map<String, Value>>,
+) -> Result<Json<Value>, Failure> {
+    let tool = tools::find(&name, &principal)?;
+    let call = Call { app: Arc::clone(&control.app), principal, progress: None };
+    Ok(Json(tool.call(call, arguments).await?))
+}
+
+#[derive(Deserialize)]
+pub(super) struct After {
+    /// Entries up to this one are known.
+    after: i64,
+}
+
+pub(super) async fn log_tail(
+    State(control): State<Arc<Control>>,
+    Path(name): Path<String>,
+    Query(After { after }): Query<After>,
+) -> Result<Json<api::LogTail>, Failure> {
+    let entries = control.app.log_after(&name, after).await?;
+    let line = |entry: LogEntry| api::LogLine {
+        id: entry.id,
+        time: entry.time.to_string(),
+        kind: entry.kind.as_str().to_owned(),
+        content: entry.content,
+    };
+    Ok(Json(api::LogTail { entries: entries.into_iter().map(line).collect() }))
 }
 
 pub(super) async fn rotate(
@@ -73,6 +110,19 @@ pub(super) async fn secret(
 
 fn issued(token: &api::IssuedToken) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(token)).into_response()
+}
+
+impl From<FleetError> for Failure {
+    fn from(error: FleetError) -> Self {
+        let status = match error.code {
+            Code::InvalidInput => StatusCode::BAD_REQUEST,
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::Conflict => StatusCode::CONFLICT,
+            Code::InsufficientScope => StatusCode::FORBIDDEN,
+            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.code.as_str(), error.message)
+    }
 }
 
 impl From<TokenError> for Failure {

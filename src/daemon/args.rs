@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PathBufValueParser};
 
-use crate::config::{Flags, KEYS, Key};
+use crate::{
+    agents::host,
+    config::{Flags, KEYS, Key},
+};
 
 const ABOUT: &str = "\
 Serves an authenticated MCP server over TCP, through which MCP clients drive a fleet of coding \
@@ -38,6 +41,27 @@ pub(super) struct Args {
 pub(super) enum Verb {
     Serve,
     CheckConfig,
+    /// Be the demo agent, on standard streams.
+    DemoAgent,
+}
+
+/// What this program does for itself, in other processes. Never typed by people, so not in the help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inner {
+    /// Serve one agent; the connection is standard input.
+    AgentHost,
+    /// Restrict itself as the arguments say, and become the program that they name.
+    AgentExec,
+}
+
+/// Found before the command line is understood otherwise: each agent has a host, and its memory
+/// should not hold what only the daemon needs.
+pub(super) fn inner() -> Option<Inner> {
+    let word = std::env::args_os().nth(1)?;
+    if word == host::AGENT_HOST {
+        return Some(Inner::AgentHost);
+    }
+    (word == host::AGENT_EXEC).then_some(Inner::AgentExec)
 }
 
 /// # Errors
@@ -46,6 +70,7 @@ pub(super) fn parse() -> Result<Args, clap::Error> {
     command().try_get_matches().map(|matches| Args {
         command: match matches.subcommand_name() {
             Some(CHECK_CONFIG) => Verb::CheckConfig,
+            Some(DEMO_AGENT) => Verb::DemoAgent,
             _ => Verb::Serve,
         },
         flags: flags(&matches),
@@ -55,6 +80,8 @@ pub(super) fn parse() -> Result<Args, clap::Error> {
 
 const CHECK_CONFIG: &str = "check-config";
 const CONFIG: &str = "config";
+/// The command that the built-in demo agent is started with.
+pub const DEMO_AGENT: &str = "demo-agent";
 const PRINT_TOKEN: &str = "print-token";
 
 /// The whole command line: also the source of the man page.
@@ -72,6 +99,9 @@ pub fn command() -> Command {
         .help("Print the access token on standard output, even if that is no terminal");
     let check_config = Command::new(CHECK_CONFIG)
         .about("Check the configuration, tell all problems at once, and change nothing");
+    let demo_agent = Command::new(DEMO_AGENT)
+        .hide(true)
+        .about("Speak the Agent Client Protocol on standard streams, as the built-in demo agent");
     Command::new("fleet-mcp")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
@@ -79,6 +109,7 @@ pub fn command() -> Command {
         .args([config, print_token])
         .args(KEYS.iter().map(setting))
         .subcommand(check_config)
+        .subcommand(demo_agent)
 }
 
 fn setting(key: &'static Key) -> Arg {

@@ -3,6 +3,7 @@
 pub mod args;
 mod check_config;
 mod failure;
+mod fleet;
 mod listen;
 mod reload;
 mod serve;
@@ -15,10 +16,11 @@ use std::{
 use tokio::sync::watch;
 
 use self::{
-    args::{Args, Verb},
+    args::{Args, Inner, Verb},
     failure::Failure,
 };
 use crate::{
+    agents::{demo, host},
     app::{
         App,
         clock::{Clock, SystemClock},
@@ -27,15 +29,18 @@ use crate::{
     auth::Secret,
     config::{self, Loaded, Sources},
     exit::Exit,
-    fleet::Snapshot,
     log,
     stores::{StateDir, TokenFile},
 };
 
 /// Runs the program.
 pub fn main() -> Exit {
+    if let Some(inner) = args::inner() {
+        return for_an_agent(inner);
+    }
     match args::parse() {
         Ok(args) if args.command == Verb::CheckConfig => check_config::run(args.flags),
+        Ok(args) if args.command == Verb::DemoAgent => demo_agent(),
         Ok(args) => serve(args),
         Err(text) => {
             let exit = if text.use_stderr() { Exit::Usage } else { Exit::Ok };
@@ -43,6 +48,26 @@ pub fn main() -> Exit {
             let _ = text.print();
             exit
         }
+    }
+}
+
+/// What it says goes to the daemon, or into the agent's log.
+fn for_an_agent(inner: Inner) -> Exit {
+    let failure = match inner {
+        Inner::AgentHost => match host::serve() {
+            Ok(()) => return Exit::Ok,
+            Err(error) => Failure::new("the agent's host failed").caused_by(error),
+        },
+        Inner::AgentExec => Failure::new("can't start the agent's program")
+            .caused_by(host::exec(std::env::args_os().skip(2))),
+    };
+    failure.report()
+}
+
+fn demo_agent() -> Exit {
+    match demo::main() {
+        Ok(()) => Exit::Ok,
+        Err(why) => Failure::new(format!("the demo agent failed: {why}")).report(),
     }
 }
 
@@ -106,15 +131,15 @@ fn start(
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    // Agents come with the supervisor; without one the fleet is empty and stays so.
-    let fleet = watch::Sender::new(Arc::new(Snapshot::default()));
-    let app = Arc::new(App::new(settings, tokens, fleet.subscribe(), clock));
+    let settings = watch::Sender::new(settings);
+    let (access, revived) = fleet::revive(settings.subscribe(), &clock)?;
+    let app = Arc::new(App::new(settings, tokens, access, clock));
     app.set_warnings(warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new("can't start the runtime").caused_by(error))?;
-    runtime.block_on(serve::run(app, sources, log))
+    runtime.block_on(serve::run(app, revived, sources, log))
 }
 
 /// Tells where the token is; shows it only to somebody who looks or has asked.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{failure::Failure, listen, reload::Reloader};
 use crate::{
-    app::{App, Phase, ports::Reload as _},
+    app::{App, Phase, ports::Reload as _, supervisor::Revived},
     config::Sources,
     control::{self, Control, socket},
     exit::Exit,
@@ -20,11 +20,14 @@ use crate::{
     systemd::notify,
 };
 
+/// How long the fleet's last changes may take.
+const FLEET_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often refusals of minutes that are over are summed up.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     app: Arc<App>,
+    fleet: Revived,
     sources: &Sources,
     log: &Arc<log::Guard>,
 ) -> Result<(), Failure> {
@@ -54,6 +57,8 @@ pub(super) async fn run(
         control_listener,
         end_of_control.clone(),
     ));
+    let end_of_fleet = CancellationToken::new();
+    let fleet = tokio::spawn(fleet.work(end_of_fleet.clone()));
     app.enter(Phase::Ready);
     notify::ready(&reloader.summary());
 
@@ -68,6 +73,11 @@ pub(super) async fn run(
         () = signals.end() => tracing::warn!("told to stop again: ending at once"),
     }
     end_of_control.cancel();
+    // Agents end with the daemon: their hosts see the connection hang up.
+    end_of_fleet.cancel();
+    if tokio::time::timeout(FLEET_TIMEOUT, fleet).await.is_err() {
+        tracing::warn!("the fleet's last changes may not be on disk");
+    }
     // Its requests are short; one that hangs must not hold up the end.
     if tokio::time::timeout(Duration::from_secs(1), control).await.is_err() {
         tracing::warn!("a request on the control socket did not end");

@@ -3,6 +3,8 @@
 
 pub mod agent;
 pub mod entry;
+pub mod lifecycle;
+pub mod program;
 pub mod project;
 pub mod role;
 pub mod snapshot;
@@ -10,7 +12,9 @@ pub mod task;
 
 pub use agent::{Agent, AgentId, AgentName, Status};
 pub use entry::{Entry, EntryKind, LogEntry};
+pub use lifecycle::{Life, Limits};
+pub use program::{Driver, Program};
 pub use project::Project;
-pub use role::Role;
+pub use role::{Permissions, Role};
 pub use snapshot::Snapshot;
 pub use task::{Question, Task, TaskId, TaskStatus, Usage};

@@ -32,7 +32,9 @@ impl From<FleetError> for HttpError {
         let status = match error.code {
             Code::InvalidInput => StatusCode::BAD_REQUEST,
             Code::NotFound => StatusCode::NOT_FOUND,
+            Code::Conflict => StatusCode::CONFLICT,
             Code::InsufficientScope => StatusCode::FORBIDDEN,
+            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.code.as_str(), error.message)
     }

@@ -99,8 +99,6 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn settings(hosts: &[&str], origins: &[&str]) -> HttpSettings {
@@ -108,16 +106,7 @@ mod tests {
         HttpSettings {
             allowed_hosts: owned(hosts),
             allowed_origins: owned(origins),
-            trusted_proxies: Vec::new(),
-            public_url: None,
-            max_body_bytes: 0,
-            header_timeout: Duration::ZERO,
-            body_timeout: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
-            max_connections: 0,
-            max_requests: 0,
-            shutdown_timeout: Duration::ZERO,
-            tls: None,
+            ..HttpSettings::for_tests()
         }
     }
 

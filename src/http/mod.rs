@@ -13,7 +13,6 @@ mod plain;
 mod request_log;
 pub mod server;
 pub mod tls;
-mod tools;
 
 use std::sync::Arc;
 

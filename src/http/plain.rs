@@ -12,13 +12,11 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::{
-    error::HttpError,
-    tools::{self, Call, Tool},
-};
+use super::error::HttpError;
 use crate::{
     app::{App, error::FleetError},
     auth::Principal,
+    tools::{self, Call, Effect, Tool},
 };
 
 pub(super) async fn get(
@@ -28,11 +26,11 @@ pub(super) async fn get(
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, HttpError> {
     let tool = find(name, &principal)?;
-    if !tool.read_only {
+    if tool.effect != Effect::Reads {
         return Ok(needs_post(tool));
     }
     let arguments = from_query(tool, query)?;
-    answer(tool, Call { app, principal }, arguments).await
+    answer(tool, Call { app, principal, progress: None }, arguments).await
 }
 
 pub(super) async fn post(
@@ -43,7 +41,7 @@ pub(super) async fn post(
 ) -> Result<Response, HttpError> {
     let tool = find(name, &principal)?;
     let arguments = from_body(&body)?;
-    answer(tool, Call { app, principal }, arguments).await
+    answer(tool, Call { app, principal, progress: None }, arguments).await
 }
 
 /// Any other method than those two.

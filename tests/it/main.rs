@@ -11,6 +11,8 @@
 mod support;
 
 mod access_log;
+mod acp_driver;
+mod agents;
 mod authorization_header;
 mod config;
 mod connections;

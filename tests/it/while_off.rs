@@ -1,17 +1,7 @@
 //! Authentication off: everybody is served, and the operator sees who is not ready for it.
 
-use std::{fs, path::Path, sync::Arc};
+use std::fs;
 
-use fleet_mcp::{
-    app::{
-        App,
-        clock::SystemClock,
-        settings::{AuthSettings, HttpSettings, LogSettings, Settings},
-        tokens::Tokens,
-    },
-    fleet::Snapshot,
-    stores::TokenFile,
-};
 use serde_json::Value;
 
 use crate::support::{Builder, Kept, TestDaemon, stderr, stdout};
@@ -241,63 +231,6 @@ fn only_loopback_is_listened_on_until_authentication_is_on() {
     }
 }
 
-#[test]
-fn being_off_beyond_loopback_is_a_warning_of_its_own() {
-    let warned = |enabled, listeners: &[&str]| {
-        let app = app(enabled);
-        app.set_listeners(listeners.iter().map(|address| address.parse().unwrap()).collect());
-        let warning = app.exposure_warning();
-        let status = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let status = status.block_on(app.status());
-        assert_eq!(status.warnings, warning.clone().into_iter().collect::<Vec<_>>());
-        warning.is_some_and(|text| text.contains("authentication is off and the server listens"))
-    };
-
-    for beyond in ["0.0.0.0:8000", "[::]:8000", "192.0.2.1:1", "[2001:db8::1]:1"] {
-        assert!(warned(false, &["127.0.0.1:8000", beyond]), "{beyond}");
-        assert!(!warned(true, &["127.0.0.1:8000", beyond]), "{beyond}");
-    }
-    assert!(!warned(false, &["127.0.0.1:8000", "[::1]:8000", "127.9.9.9:1"]));
-}
-
 fn config(daemon: &TestDaemon, toml: &str) {
     fs::write(daemon.home().join(".config/fleet-mcp/config.toml"), toml).unwrap();
-}
-
-/// The daemon's inside, without listeners.
-fn app(enabled: bool) -> App {
-    let nowhere = Path::new("/nowhere");
-    let second = std::time::Duration::from_secs(1);
-    let settings = Settings {
-        listen: Vec::new(),
-        state_dir: nowhere.into(),
-        control_socket: nowhere.into(),
-        auth: AuthSettings { enabled, token_file: nowhere.into() },
-        http: HttpSettings {
-            allowed_hosts: Vec::new(),
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            public_url: None,
-            max_body_bytes: 0,
-            header_timeout: second,
-            body_timeout: second,
-            idle_timeout: second,
-            max_connections: 1,
-            max_requests: 1,
-            shutdown_timeout: second,
-            tls: None,
-        },
-        log: LogSettings {
-            filter: String::new(),
-            access_file: None,
-            journal_socket: nowhere.into(),
-        },
-        projects: Vec::new(),
-        roles: Vec::new(),
-    };
-    let clock = Arc::new(SystemClock);
-    let store = TokenFile::new(nowhere.into(), nowhere);
-    let tokens = Tokens::new(Arc::new(store), Arc::clone(&clock) as _);
-    let (_, fleet) = tokio::sync::watch::channel(Arc::new(Snapshot::default()));
-    App::new(Arc::new(settings), Arc::new(tokens), fleet, clock)
 }

@@ -10,6 +10,13 @@ use crate::fleet::{Agent, AgentId, Entry, LogEntry, Task, TaskId};
 /// The answer of a store: comes once it holds, on disk where it has to.
 pub type Stored<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
+/// Most bytes of an entry that pieces were joined to: what a reader gets in one go, and what is
+/// written again for each piece.
+pub const MAX_JOINED_BYTES: u64 = 16 * 1024;
+
+/// Most entries that one [`Change::Trim`] removes.
+pub const MAX_TRIMMED_ENTRIES: u32 = 256;
+
 /// Agents, tasks and their conversations.
 pub trait FleetStore: Send + Sync + 'static {
     /// Everything that the daemon has to know at its start: all agents, each with its newest task.
@@ -17,13 +24,17 @@ pub trait FleetStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store can't be read or understood; nothing was changed.
-    fn load(&self) -> Result<Vec<StoredAgent>, StoreError>;
+    fn load(&self) -> Result<StoredFleet, StoreError>;
 
     /// Makes all changes or none, in their order, and answers once they are durable. Commits are
-    /// carried out in the order of these calls.
+    /// carried out in the order of these calls, whether or not anyone waits for the answer.
+    ///
+    /// Times are kept to the microsecond. A cost that is no number is kept as none.
     ///
     /// # Errors
-    /// When the disk refuses; none of the changes was made then.
+    /// When the disk refuses, when more calls wait than the store holds, or when a change can't be
+    /// made: a name or an id that is taken, an agent that is not there. None of the changes was
+    /// made then; what others committed meanwhile is not touched by it.
     fn commit(&self, changes: Vec<Change>) -> Stored<()>;
 
     /// One page of an agent's tasks, newest first. A page beyond the end is empty.
@@ -45,6 +56,17 @@ pub trait FleetStore: Send + Sync + 'static {
     fn log_after(&self, agent: AgentId, after: i64, limit: usize) -> Stored<Vec<LogEntry>>;
 }
 
+/// The fleet as the store gives it back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredFleet {
+    /// All agents, by id.
+    pub agents: Vec<StoredAgent>,
+    /// The id for the next new agent: above all that ever were, removed ones too.
+    pub next_agent: AgentId,
+    /// The id for the next new task: above all that ever were, removed ones too.
+    pub next_task: TaskId,
+}
+
 /// An agent as the store gives it back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredAgent {
@@ -54,23 +76,26 @@ pub struct StoredAgent {
     pub session: Option<String>,
     /// Its newest task.
     pub task: Option<Task>,
+    /// The size of its log: the bytes of all entries' contents.
+    pub log_bytes: u64,
 }
 
 /// One change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// Makes or replaces an agent.
+    /// Makes or replaces an agent. A new one's id is above all that ever were.
     PutAgent {
         /// The agent.
         agent: Agent,
         /// Its session with its program.
         session: Option<String>,
     },
-    /// Removes an agent with its tasks and its log.
+    /// Removes an agent with its tasks and its log; no error if it is not there.
     RemoveAgent(AgentId),
-    /// Makes or replaces a task.
+    /// Makes or replaces a task. A new one's id is above all that ever were.
     PutTask(Task),
-    /// Adds to an agent's log.
+    /// Adds to an agent's log. An entry that joins lengthens the newest one if that is of the same
+    /// kind and task, as long as the whole stays within [`MAX_JOINED_BYTES`].
     Append {
         /// Whose log.
         agent: AgentId,
@@ -80,6 +105,14 @@ pub enum Change {
         time: Timestamp,
         /// What.
         entry: Entry,
+    },
+    /// Removes the oldest entries of an agent's log until it fits, at most
+    /// [`MAX_TRIMMED_ENTRIES`] of them, so that nobody waits long; the next one goes on.
+    Trim {
+        /// Whose log.
+        agent: AgentId,
+        /// How many bytes of content may stay.
+        max_bytes: u64,
     },
 }
 

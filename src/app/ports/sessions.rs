@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::{AgentId, AgentName, Entry, Question, Usage};
+pub use crate::fleet::{Driver, Permissions};
 
 /// Opens sessions.
 pub trait Sessions: Send + Sync + 'static {
@@ -26,6 +27,8 @@ pub struct SessionSpec {
     pub agent: AgentId,
     /// Its name: also that of its workspace and of its branch.
     pub name: AgentName,
+    /// The project: also the name of the bare repository that its branch is published in.
+    pub project: String,
     /// What to clone; `None` for an empty directory.
     pub repository: Option<String>,
     /// The program and how to talk to it.
@@ -51,6 +54,8 @@ pub struct Program {
     pub arguments: Vec<String>,
     /// Variables for it. May hold secrets: never shown.
     pub environment: Vec<(String, String)>,
+    /// A file with more variables, read when the program starts.
+    pub environment_file: Option<PathBuf>,
     /// Files to place in its home before it starts: path below the home, and the file to copy.
     pub credentials: Vec<(PathBuf, PathBuf)>,
 }
@@ -62,27 +67,6 @@ impl std::fmt::Debug for Program {
             .field("command", &self.command)
             .finish_non_exhaustive()
     }
-}
-
-/// How to talk to an agent program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Driver {
-    /// It speaks the Agent Client Protocol on its standard streams.
-    Acp,
-    /// It runs once a task: the task is `{task}` in its arguments, else on its standard input.
-    Command,
-}
-
-/// How an agent's permission requests are answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Permissions {
-    /// By a person.
-    #[default]
-    Ask,
-    /// No.
-    Deny,
-    /// Yes, each time anew: never "always".
-    Allow,
 }
 
 /// What a session is told.

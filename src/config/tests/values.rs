@@ -75,6 +75,16 @@ fn values_outside_their_range_are_told_the_range() {
     for (key, good, bad, range) in [
         ("http.max_connections", ["1", "1000000"], ["0", "1000001"], "from 1 to 1000000"),
         ("http.max_requests", ["1", "1000000"], ["-1", "+1"], "from 1 to 1000000"),
+        ("fleet.max_agents", ["1", "100000"], ["0", "100001"], "from 1 to 100000"),
+        ("fleet.max_tasks", ["1", "100000"], ["0", "100001"], "from 1 to 100000"),
+        ("fleet.max_log", ["64 KiB", "1 GiB"], ["65535", "2 GiB"], "from 64 KiB to 1024 MiB"),
+        ("fleet.open_timeout", ["100ms", "24h"], ["0", "25h"], "from 100ms to 24h"),
+        ("fleet.turn_timeout", ["100ms", "168h"], ["99ms", "169h"], "from 100ms to 168h"),
+        ("fleet.silence_timeout", ["1.5s", "168h"], ["0", "169h"], "from 100ms to 168h"),
+        ("fleet.answer_timeout", ["100ms", "168h"], ["0", "169h"], "from 100ms to 168h"),
+        ("fleet.cancel_timeout", ["100ms", "1h"], ["0", "2h"], "from 100ms to 1h"),
+        ("fleet.close_grace", ["1", "10m"], ["0", "601s"], "from 1s to 10m"),
+        ("fleet.close_grace", ["5s", "1m 30s"], ["500ms", "1.5s"], "in whole seconds"),
         (
             "http.max_body_bytes",
             ["1 KiB", "1GiB"],
@@ -174,60 +184,6 @@ fn tls_needs_both_files() {
 
     let expected = "home/.config/fleet-mcp/config.toml:2: http.tls.certificate: is set without `http.tls.key`; set both or neither";
     assert_eq!(one.problems(), [expected]);
-}
-
-#[test]
-fn projects_and_roles_are_merged_key_by_key() {
-    let machine = Machine::new()
-        .config("[projects.Web]\nrepository = 'git@example.com:web.git'\ndescription = 'old'\n[roles.dev]\ndefault = true")
-        .drop_in("a.toml", "[projects.Web]\ndescription = 'new'\n[roles.review]\nprojects = ['web']");
-
-    let settings = machine.settings();
-
-    let web = Project {
-        name: "Web".into(),
-        description: "new".into(),
-        repository: Some("git@example.com:web.git".into()),
-    };
-    assert_eq!(settings.projects, [web]);
-    let role = |name: &str, projects: &[&str], default| Role {
-        name: name.into(),
-        description: String::new(),
-        projects: projects.iter().map(ToString::to_string).collect(),
-        default,
-    };
-    assert_eq!(settings.roles, [role("dev", &[], true), role("review", &["Web"], false)]);
-}
-
-#[test]
-fn wrong_projects_and_roles_are_refused() {
-    let long = format!("[projects.{}]", "x".repeat(65));
-    for (text, expected) in [
-        ("[projects.a]\n[projects.A]", "differs from `A` by upper and lower case only"),
-        ("[roles.'']", "an empty text is not a name of 1 to 64 printable characters"),
-        ("[roles.\"a\\tb\"]", "is not a name"),
-        ("[roles.' a']", "is not a name"),
-        (&long, "is not a name of 1 to 64"),
-        ("[roles.a]\nprojects = ['x']", "2: roles.a.projects: there is no project `x`"),
-        ("[roles.a]\nprojects = []", "names no project"),
-        (
-            "[roles.a]\ndefault = true\n[roles.b]\ndefault = true",
-            "4: roles.b.default: role `a` is the default already",
-        ),
-        (
-            "[projects.p]\n[roles.a]\ndefault = true\nprojects = ['P']\n[roles.b]\ndefault = true",
-            "role `a` is the default already",
-        ),
-        ("[projects.a]\nrepository = '--upload-pack=x:y'", "is not a path or URL"),
-        ("[projects.a]\nrepository = 5", "`5` is not a path"),
-        ("[projects.a]\ndescription = \"a\\u0007\"", "is not a text of printable characters"),
-    ] {
-        let problems = Machine::new().config(text).problems();
-        assert_eq!(problems.len(), 1, "{text}: {problems:?}");
-        assert!(problems[0].contains(expected), "{text}: {problems:?}");
-    }
-    let disjoint = "[projects.p]\n[projects.q]\n[roles.a]\ndefault = true\nprojects = ['p']\n[roles.b]\ndefault = true\nprojects = ['q']";
-    assert_eq!(Machine::new().config(disjoint).settings().roles.len(), 2);
 }
 
 #[test]

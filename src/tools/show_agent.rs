@@ -3,21 +3,21 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Verb, wire::AgentDetails};
+use super::{Call, Effect, Verb, wire::AgentDetails};
 use crate::{app::error::FleetError, auth::Scope};
 
-pub(super) struct ShowAgent;
+pub(crate) struct ShowAgent;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Name of the agent to retrieve
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The agent
     agent: AgentDetails,
 }
@@ -28,11 +28,11 @@ impl Verb for ShowAgent {
     const DESCRIPTION: &'static str = "Show detailed information about a specific agent. \
         list_agents has the names.";
     const SCOPE: Scope = Scope::Read;
-    const READ_ONLY: bool = true;
+    const EFFECT: Effect = Effect::Reads;
     type Input = Input;
     type Output = Output;
 
-    fn run(call: &Call, input: Input) -> Result<Output, FleetError> {
-        Ok(Output { agent: call.app.show_agent(&input.agent_name)?.into() })
+    async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
+        Ok(Output { agent: (&*call.app.show_agent(&input.agent_name)?).into() })
     }
 }

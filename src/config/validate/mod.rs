@@ -1,8 +1,15 @@
 //! From merged raw values to [`Settings`]. Goes on after a problem, so that all are told at once; the
 //! placeholders that stand in for bad values never leave this module.
 
+mod defaults;
+mod fleet;
+mod programs;
+mod projects;
+mod roles;
+mod sections;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::Display,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -10,14 +17,12 @@ use std::{
 
 use super::{
     Problem, Surroundings,
-    fragment::{Entry, Fragment, Origin, Raw, Section, Sections, bare_or_quoted},
-    keys::{Key, Kind, PROJECTS, Preset, ROLES, Table},
-    value::{self, shown},
+    fragment::{Entry, Fragment, Origin, Raw},
+    keys::{Key, Preset},
+    kind::Kind,
+    value,
 };
-use crate::{
-    app::settings::{AuthSettings, HttpSettings, LogSettings, Settings, TlsSettings},
-    fleet::{Project, Role},
-};
+use crate::app::settings::{AuthSettings, HttpSettings, LogSettings, Settings, TlsSettings};
 
 /// Longest path that a Unix socket can be bound to: `sun_path` is 108 bytes, with a NUL at the end.
 const MAX_SOCKET_PATH: usize = 107;
@@ -29,8 +34,9 @@ pub(super) fn settings(
     merged: &Fragment,
     around: &Surroundings,
     problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
 ) -> Settings {
-    let mut reader = Reader { merged, around, problems };
+    let mut reader = Reader { merged, around, problems, warnings };
     let enabled = reader.get("auth.enabled", value::boolean);
     let state_dir = reader.path_or("state_dir", around.state_dir());
     let in_state = |name: &str| Ok(state_dir.join(name));
@@ -38,6 +44,7 @@ pub(super) fn settings(
     let control_socket =
         runtime.map_or_else(|| in_state("run/control.sock"), |dir| Ok(dir.join("control.sock")));
     let projects = reader.projects();
+    let programs = reader.programs();
     Settings {
         listen: reader.listen(enabled),
         control_socket: reader.control_socket(control_socket),
@@ -51,8 +58,10 @@ pub(super) fn settings(
             access_file: reader.path("log.access_file"),
             journal_socket: reader.path("log.journal_socket").unwrap_or_default(),
         },
-        roles: reader.roles(&projects),
+        roles: reader.roles(&projects, &programs),
         projects,
+        programs,
+        fleet: reader.fleet(),
         state_dir,
     }
 }
@@ -61,6 +70,7 @@ struct Reader<'a> {
     merged: &'a Fragment,
     around: &'a Surroundings,
     problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<String>,
 }
 
 impl Reader<'_> {
@@ -140,18 +150,23 @@ impl Reader<'_> {
 
     fn path(&mut self, path: &str) -> Option<PathBuf> {
         let entry = self.entry(path)?;
+        Some(self.locate(&entry, path, Kind::Path, value::path).unwrap_or_default())
+    }
+
+    /// What may be relative to where it was written, or to the home directory.
+    fn locate<T>(
+        &mut self,
+        entry: &Entry,
+        path: &str,
+        kind: Kind,
+        read: impl Fn(&str, &Path, Option<&Path>) -> Result<T, String>,
+    ) -> Option<T> {
         let home = self.around.home.as_deref();
-        let read = match entry.raw.text() {
-            Some(text) => value::path(text, self.around.base(&entry.origin), home),
-            None => Err(misfit(&entry.raw, Kind::Path)),
+        let value = match entry.raw.text() {
+            Some(text) => read(text, self.around.base(&entry.origin), home),
+            None => Err(misfit(&entry.raw, kind)),
         };
-        match read {
-            Ok(value) => Some(value),
-            Err(why) => {
-                self.reject(&entry.origin, path, why);
-                Some(PathBuf::new())
-            }
-        }
+        value.map_err(|why| self.reject(&entry.origin, path, why)).ok()
     }
 
     fn path_or(&mut self, path: &str, default: Result<PathBuf, String>) -> PathBuf {
@@ -234,122 +249,8 @@ impl Reader<'_> {
         self.reject(&origin, path, format!("is set without `{missing}`; set both or neither"));
     }
 
-    fn projects(&mut self) -> Vec<Project> {
-        let sections = &self.merged.projects;
-        self.names(&PROJECTS, sections);
-        let mut projects = Vec::with_capacity(sections.len());
-        for (name, section) in sections {
-            projects.push(Project {
-                name: name.clone(),
-                description: self.field(&PROJECTS, name, section, "description", value::line),
-                repository: self.repository(name, section),
-            });
-        }
-        projects
-    }
-
-    fn repository(&mut self, name: &str, section: &Section) -> Option<String> {
-        let entry = section.fields.get("repository")?;
-        let home = self.around.home.as_deref();
-        let read = match entry.raw.text() {
-            Some(text) => value::repository(text, self.around.base(&entry.origin), home),
-            None => Err(misfit(&entry.raw, Kind::Path)),
-        };
-        read.map_err(|why| {
-            self.reject(&entry.origin, &path_of(&PROJECTS, name, "repository"), why);
-        })
-        .ok()
-    }
-
-    fn roles(&mut self, projects: &[Project]) -> Vec<Role> {
-        let sections = &self.merged.roles;
-        self.names(&ROLES, sections);
-        let mut roles = Vec::with_capacity(sections.len());
-        for (name, section) in sections {
-            roles.push(Role {
-                name: name.clone(),
-                description: self.field(&ROLES, name, section, "description", value::line),
-                projects: self.offering(name, section, projects),
-                default: self.field(&ROLES, name, section, "default", value::boolean),
-            });
-        }
-        self.one_default_each(&roles, projects);
-        roles
-    }
-
-    /// A role's projects, by the names that their own tables have.
-    fn offering(&mut self, name: &str, section: &Section, projects: &[Project]) -> Vec<String> {
-        let Some(entry) = section.fields.get("projects") else {
-            return Vec::new();
-        };
-        let path = path_of(&ROLES, name, "projects");
-        let known = self.problems.len();
-        let names = self.items(entry, &path, Kind::Names, |text| {
-            let project =
-                projects.iter().find(|project| project.name.to_lowercase() == text.to_lowercase());
-            let project = project.map(|project| project.name.clone());
-            project.ok_or_else(|| {
-                Some(format!("there is no project {}; add `[projects.NAME]`", shown(text)))
-            })
-        });
-        if names.is_empty() && self.problems.len() == known {
-            let why = "names no project; leave it out to offer the role for all";
-            self.reject(&entry.origin, &path, why);
-        }
-        names
-    }
-
-    /// Two defaults for one project would leave the choice to chance.
-    fn one_default_each(&mut self, roles: &[Role], projects: &[Project]) {
-        let defaults: Vec<&Role> = roles.iter().filter(|role| role.default).collect();
-        for (at, role) in defaults.iter().enumerate() {
-            let rival = defaults.iter().take(at).find(|earlier| {
-                let both_for_all = role.projects.is_empty() && earlier.projects.is_empty();
-                let both_for =
-                    |p: &Project| role.offered_by(&p.name) && earlier.offered_by(&p.name);
-                both_for_all || projects.iter().any(both_for)
-            });
-            let entry =
-                self.merged.roles.get(&role.name).and_then(|role| role.fields.get("default"));
-            if let (Some(rival), Some(entry)) = (rival, entry) {
-                let why = format!("role {} is the default already; keep one", shown(&rival.name));
-                self.reject(&entry.origin, &path_of(&ROLES, &role.name, "default"), why);
-            }
-        }
-    }
-
-    /// Checks the names of a table's sections: printable, and unique in any case.
-    fn names(&mut self, table: &Table, sections: &Sections) {
-        let mut seen = BTreeMap::new();
-        for (name, section) in sections {
-            let path = format!("{}.{}", table.name, bare_or_quoted(name));
-            if value::name(name).is_none() {
-                self.reject(
-                    &section.origin,
-                    &path,
-                    format!("{} is not {}", shown(name), Kind::Names),
-                );
-            }
-            if let Some(other) = seen.insert(name.to_lowercase(), name) {
-                let why = format!("differs from {} by upper and lower case only", shown(other));
-                self.reject(&section.origin, &path, why);
-            }
-        }
-    }
-
-    fn field<T: Default>(
-        &mut self,
-        table: &Table,
-        name: &str,
-        section: &Section,
-        field: &str,
-        read: impl Fn(&Raw, Kind) -> Option<T>,
-    ) -> T {
-        let known = table.fields.iter().find(|known| known.name == field);
-        let (Some(known), Some(entry)) = (known, section.fields.get(field)) else {
-            return T::default();
-        };
-        self.read(entry, &path_of(table, name, field), known.kind, read).unwrap_or_default()
+    fn warn(&mut self, origin: &Origin, path: &str, why: impl Display) {
+        self.warnings.push(format!("{}: {why}", origin.of(path)));
     }
 
     fn reject(&mut self, origin: &Origin, path: &str, why: impl Display) {
@@ -357,14 +258,11 @@ impl Reader<'_> {
     }
 }
 
-fn path_of(table: &Table, name: &str, field: &str) -> String {
-    format!("{}.{}.{field}", table.name, bare_or_quoted(name))
-}
-
 /// What is wrong with a value, without what may hold a password.
 fn misfit(raw: &Raw, kind: Kind) -> String {
     match kind {
         Kind::Url | Kind::Origins if raw.text().is_some() => format!("the value is not {kind}"),
+        Kind::Arguments | Kind::Variables => format!("the value is not {kind}"),
         _ => format!("{} is not {kind}", raw.shown()),
     }
 }

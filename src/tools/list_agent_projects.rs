@@ -3,17 +3,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Verb};
+use super::{Call, Effect, Verb};
 use crate::{app::error::FleetError, auth::Scope};
 
-pub(super) struct ListAgentProjects;
+pub(crate) struct ListAgentProjects;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {}
+pub(crate) struct Input {}
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The projects, by name
     projects: Vec<Project>,
     /// How many there are
@@ -36,11 +36,11 @@ impl Verb for ListAgentProjects {
     const DESCRIPTION: &'static str = "List all available projects that agents can work on. \
         list_agent_roles has the roles that one of them offers.";
     const SCOPE: Scope = Scope::Read;
-    const READ_ONLY: bool = true;
+    const EFFECT: Effect = Effect::Reads;
     type Input = Input;
     type Output = Output;
 
-    fn run(call: &Call, Input {}: Input) -> Result<Output, FleetError> {
+    async fn run(call: Call, Input {}: Input) -> Result<Output, FleetError> {
         let shown = call.app.list_projects().into_iter().map(|project| Project {
             id: project.name.clone(),
             name: project.name,

@@ -3,21 +3,21 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Verb};
+use super::{Call, Effect, Verb};
 use crate::{app::error::FleetError, auth::Scope};
 
-pub(super) struct ListAgentRoles;
+pub(crate) struct ListAgentRoles;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Project name to query roles for
     #[schemars(length(min = 1, max = 64))]
     project: String,
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The roles, by name
     roles: Vec<Role>,
     /// The project, in its own spelling
@@ -47,11 +47,11 @@ impl Verb for ListAgentRoles {
     const TITLE: &'static str = "List roles";
     const DESCRIPTION: &'static str = "List all available roles for a specific project.";
     const SCOPE: Scope = Scope::Read;
-    const READ_ONLY: bool = true;
+    const EFFECT: Effect = Effect::Reads;
     type Input = Input;
     type Output = Output;
 
-    fn run(call: &Call, input: Input) -> Result<Output, FleetError> {
+    async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let (project, roles) = call.app.list_roles(&input.project)?;
         let shown = roles.into_iter().map(|role| Role {
             id: role.name.clone(),

@@ -3,17 +3,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Verb, wire::AgentSummary};
+use super::{Call, Effect, Verb, wire::AgentSummary};
 use crate::{
     app::{error::FleetError, fleet::AgentFilter},
     auth::Scope,
 };
 
-pub(super) struct ListAgents;
+pub(crate) struct ListAgents;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// Only agents with this status: pending, starting, idle, busy, stopping, stopped, failed,
     /// canceling, canceled, deleting or deleted
     #[serde(default)]
@@ -26,7 +26,7 @@ pub(super) struct Input {
 }
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Output {
+pub(crate) struct Output {
     /// The agents, by name
     agents: Vec<AgentSummary>,
     /// How many match
@@ -39,14 +39,14 @@ impl Verb for ListAgents {
     const DESCRIPTION: &'static str = "List all agents in the fleet with optional filtering. \
         Use it first, to see who is idle; show_agent has the details of one.";
     const SCOPE: Scope = Scope::Read;
-    const READ_ONLY: bool = true;
+    const EFFECT: Effect = Effect::Reads;
     type Input = Input;
     type Output = Output;
 
-    fn run(call: &Call, input: Input) -> Result<Output, FleetError> {
+    async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let filter = AgentFilter { status: input.status_filter, project: input.project_filter };
         let agents: Vec<AgentSummary> =
-            call.app.list_agents(&filter)?.into_iter().map(Into::into).collect();
+            call.app.list_agents(&filter)?.iter().map(|member| (&**member).into()).collect();
         Ok(Output { total_count: agents.len(), agents })
     }
 }

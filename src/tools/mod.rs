@@ -1,9 +1,19 @@
-//! The tools, one file a verb, in one table that MCP and the plain-HTTP form both serve.
+//! The tools, one file a verb, in one table that MCP, the plain-HTTP form and the control socket
+//! all serve: names, schemas, and JSON in and out.
 
+mod answer_agent;
+mod cancel_agent_task;
+mod create_agent;
+mod delete_agent;
 mod list_agent_projects;
 mod list_agent_roles;
 mod list_agents;
+mod restart_agent;
 mod show_agent;
+mod show_agent_log;
+mod show_agent_task_history;
+mod start_agent_task;
+mod wait_for_agent;
 mod wire;
 
 use std::{
@@ -20,10 +30,11 @@ use schemars::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 
 use crate::{
     app::{
-        App,
+        App, audit,
         error::{Code, FleetError},
     },
     auth::{Principal, Scope},
@@ -32,10 +43,19 @@ use crate::{
 /// All tools, sorted by name.
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     vec![
+        Tool::of::<answer_agent::AnswerAgent>(),
+        Tool::of::<cancel_agent_task::CancelAgentTask>(),
+        Tool::of::<create_agent::CreateAgent>(),
+        Tool::of::<delete_agent::DeleteAgent>(),
         Tool::of::<list_agent_projects::ListAgentProjects>(),
         Tool::of::<list_agent_roles::ListAgentRoles>(),
         Tool::of::<list_agents::ListAgents>(),
+        Tool::of::<restart_agent::RestartAgent>(),
         Tool::of::<show_agent::ShowAgent>(),
+        Tool::of::<show_agent_log::ShowAgentLog>(),
+        Tool::of::<show_agent_task_history::ShowAgentTaskHistory>(),
+        Tool::of::<start_agent_task::StartAgentTask>(),
+        Tool::of::<wait_for_agent::WaitForAgent>(),
     ]
 });
 
@@ -46,45 +66,60 @@ trait Verb {
     /// For models: what it does, when to use it, what comes next.
     const DESCRIPTION: &'static str;
     const SCOPE: Scope;
-    /// Changes nothing.
-    const READ_ONLY: bool;
+    const EFFECT: Effect;
     type Input: DeserializeOwned + JsonSchema + Send + 'static;
     type Output: Serialize + JsonSchema;
 
-    fn run(call: &Call, input: Self::Input) -> Result<Self::Output, FleetError>;
+    fn run(
+        call: Call,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Output, FleetError>> + Send;
+}
+
+/// What calling a tool does to the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing.
+    Reads,
+    /// It changes something; calling it twice does more than calling it once.
+    Changes,
+    /// It removes or breaks off something.
+    Destroys,
 }
 
 /// Who calls a tool, on what.
-pub(super) struct Call {
-    pub(super) app: Arc<App>,
-    pub(super) principal: Principal,
+pub(crate) struct Call {
+    pub(crate) app: Arc<App>,
+    pub(crate) principal: Principal,
+    /// Where a long call tells how it is getting on, if the caller wants to know.
+    pub(crate) progress: Option<mpsc::Sender<String>>,
 }
 
 type Answer = Pin<Box<dyn Future<Output = Result<Value, FleetError>> + Send>>;
 
 /// One row of the table.
-pub(super) struct Tool {
-    pub(super) name: &'static str,
-    pub(super) title: &'static str,
-    pub(super) description: &'static str,
-    pub(super) scope: Scope,
-    pub(super) read_only: bool,
-    pub(super) input: Arc<Map<String, Value>>,
-    pub(super) output: Arc<Map<String, Value>>,
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) scope: Scope,
+    pub(crate) effect: Effect,
+    pub(crate) input: Arc<Map<String, Value>>,
+    pub(crate) output: Arc<Map<String, Value>>,
     run: fn(Call, Map<String, Value>) -> Answer,
 }
 
 impl Tool {
-    fn of<V: Verb>() -> Self {
+    fn of<V: Verb + 'static>() -> Self {
         Self {
             name: V::NAME,
             title: V::TITLE,
             description: V::DESCRIPTION,
             scope: V::SCOPE,
-            read_only: V::READ_ONLY,
+            effect: V::EFFECT,
             input: schema::<V::Input>(Contract::Deserialize),
             output: schema::<V::Output>(Contract::Serialize),
-            run: |call, arguments| Box::pin(async move { run::<V>(&call, arguments) }),
+            run: |call, arguments| Box::pin(run::<V>(call, arguments)),
         }
     }
 
@@ -92,7 +127,7 @@ impl Tool {
     ///
     /// # Errors
     /// When the caller may not, or the arguments or what they name are wrong.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         call: Call,
         arguments: Map<String, Value>,
@@ -106,19 +141,29 @@ impl Tool {
             );
             return Err(FleetError { code: Code::InsufficientScope, message });
         }
-        (self.run)(call, arguments).await
+        if self.effect == Effect::Reads {
+            return (self.run)(call, arguments).await;
+        }
+        let agent = arguments.get("agent_name").or_else(|| arguments.get("name"));
+        let agent = agent.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let by = call.principal.name();
+        let start = tokio::time::Instant::now();
+        let answer = (self.run)(call, arguments).await;
+        let outcome = answer.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok");
+        audit::tool_called(self.name, &by, &agent, outcome, start.elapsed());
+        answer
     }
 }
 
-fn run<V: Verb>(call: &Call, arguments: Map<String, Value>) -> Result<Value, FleetError> {
+async fn run<V: Verb>(call: Call, arguments: Map<String, Value>) -> Result<Value, FleetError> {
     let input = serde_json::from_value(Value::Object(arguments)).map_err(|e| wrong_input(&e))?;
-    let output = V::run(call, input)?;
+    let output = V::run(call, input).await?;
     // A tool's output is plain data with text keys: it always serializes.
     serde_json::to_value(output).map_err(|_| FleetError::invalid("the answer can't be shown"))
 }
 
 /// The tools that this principal may call, sorted by name.
-pub(super) fn allowed(principal: &Principal) -> impl Iterator<Item = &'static Tool> {
+pub(crate) fn allowed(principal: &Principal) -> impl Iterator<Item = &'static Tool> {
     TOOLS.iter().filter(|tool| principal.allows(tool.scope))
 }
 
@@ -126,7 +171,7 @@ pub(super) fn allowed(principal: &Principal) -> impl Iterator<Item = &'static To
 ///
 /// # Errors
 /// When there is none; names those that there are.
-pub(super) fn find(name: &str, principal: &Principal) -> Result<&'static Tool, FleetError> {
+pub(crate) fn find(name: &str, principal: &Principal) -> Result<&'static Tool, FleetError> {
     let found = TOOLS.iter().find(|tool| tool.name == name);
     found.ok_or_else(|| {
         FleetError::not_found("tool", name, allowed(principal).map(|tool| tool.name))

@@ -1,0 +1,77 @@
+//! The daemon's end of the connection with an agent host.
+
+mod task;
+
+use std::time::Duration;
+
+use tokio::{net::UnixStream, sync::mpsc, task::JoinHandle};
+
+use self::task::Task;
+use super::{
+    host::frames::{End, Job, Start, Workspace},
+    io::AgentIo,
+};
+
+/// What a host is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Make the workspace ready: answered with [`Event::Prepared`] or [`Event::Failed`].
+    Prepare(Workspace),
+    /// Start the program: answered with [`Event::Started`] or [`Event::Failed`].
+    Start(Start),
+    /// End the program and all that it has started: answered with [`Event::Ended`] if it runs.
+    Stop(Duration),
+    /// Do something in the workspace: answered with [`Event::JobDone`]. Its parts go to `parts`.
+    Job(Job, Option<mpsc::Sender<Vec<u8>>>),
+}
+
+/// What a host tells, apart from what goes through [`AgentIo`].
+#[derive(Debug)]
+pub enum Event {
+    /// The workspace is ready; this is what keeps programs in it.
+    Prepared(String),
+    /// What was asked can't be done.
+    Failed(String),
+    /// The program runs; these are its streams.
+    Started(AgentIo),
+    /// The program has ended, nothing of it is left, and all its lines were taken.
+    Ended(End),
+    /// What came of a job.
+    JobDone(Result<String, String>),
+    /// The connection is lost: the last event. What the host had started it ends by itself.
+    Lost(String),
+}
+
+/// A connection with a host. Dropping it hangs up, and the host ends its agent and itself.
+#[derive(Debug)]
+pub struct Link {
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<Event>,
+    task: JoinHandle<()>,
+}
+
+impl Link {
+    /// Begins to speak with the host at the other end.
+    pub fn new(stream: UnixStream) -> Self {
+        let (commands, orders) = mpsc::channel(8);
+        let (tell, events) = mpsc::channel(8);
+        let task = tokio::spawn(Task::new(stream, orders, tell).run());
+        Self { commands, events, task }
+    }
+
+    /// Tells the host something. Lost with the host, which [`Event::Lost`] tells.
+    pub async fn tell(&self, command: Command) {
+        let _ = self.commands.send(command).await;
+    }
+
+    /// What the host tells next. Cancel-safe.
+    pub async fn next(&mut self) -> Event {
+        self.events.recv().await.unwrap_or_else(|| Event::Lost("the connection is closed".into()))
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

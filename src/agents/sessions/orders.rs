@@ -1,0 +1,72 @@
+//! What a session is told, taken whatever it is doing.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::GRACE;
+use crate::app::ports::sessions::Order;
+
+/// Most orders that wait for a driver.
+const MAX_ORDERS: usize = 64;
+
+/// What a session was told to do at its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Close {
+    pub(super) remove: bool,
+    pub(super) grace: Duration,
+}
+
+/// Orders, taken whatever the session is doing. Once it is to close, only that counts.
+pub(super) struct Orders {
+    orders: mpsc::Receiver<Order>,
+    pub(super) waiting: VecDeque<Order>,
+    pub(super) close: Option<Close>,
+    /// The close has been answered; another one may change what is removed.
+    told: bool,
+}
+
+impl Orders {
+    pub(super) fn new(orders: mpsc::Receiver<Order>) -> Self {
+        Self { orders, waiting: VecDeque::new(), close: None, told: false }
+    }
+
+    /// Waits for an order that changes something. Cancel-safe.
+    pub(super) async fn listen(&mut self) {
+        loop {
+            if self.orders.is_closed() && self.orders.is_empty() && self.close.is_some() {
+                return std::future::pending().await;
+            }
+            match self.orders.recv().await {
+                Some(Order::Close { remove_workspace, grace_secs }) => {
+                    let grace = Duration::from_secs(grace_secs.into());
+                    let earlier = self.close.unwrap_or(Close { remove: false, grace });
+                    self.close = Some(Close {
+                        remove: earlier.remove || remove_workspace,
+                        grace: earlier.grace.min(grace),
+                    });
+                    self.told = false;
+                }
+                None => {
+                    self.close.get_or_insert(Close { remove: false, grace: GRACE });
+                }
+                Some(order) if self.close.is_none() && self.waiting.len() < MAX_ORDERS => {
+                    self.waiting.push_back(order);
+                }
+                Some(_) if self.close.is_some() => continue,
+                Some(_) => {
+                    tracing::warn!("an agent takes no orders, {MAX_ORDERS} wait; one is dropped");
+                    continue;
+                }
+            }
+            return;
+        }
+    }
+
+    /// A close that was not answered yet.
+    pub(super) fn close_due(&mut self) -> Option<Close> {
+        let close = self.close.filter(|_| !self.told)?;
+        self.told = true;
+        Some(close)
+    }
+}

@@ -1,0 +1,521 @@
+//! The fleet as its owner holds it, and what each mail does to it.
+
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry as Slot},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    MAX_REPORTS, Parts, Reply, Wish,
+    batch::{Batch, Deed, Mail},
+    spec, work,
+};
+use crate::{
+    app::{
+        audit,
+        error::FleetError,
+        ports::{
+            StoreError,
+            fleet_store::{Change, StoredFleet},
+            sessions::{Cause, News, Order, Outcome, Report},
+        },
+    },
+    fleet::{
+        Agent, AgentId, AgentName, Entry, EntryKind, Life, Snapshot, Status, Task, TaskId,
+        TaskStatus, Usage,
+        lifecycle::{Effect, Request, Sign},
+        snapshot::Member,
+    },
+};
+
+/// How much longer than its limit a log may grow before it is cut, as a fraction: an eighth.
+const LOG_SLACK: u64 = 8;
+
+/// A fleet that was revived and waits to be set to work.
+pub struct Revived {
+    fleet: Fleet,
+    wishes: mpsc::Receiver<(Wish, Reply)>,
+    reports: mpsc::Receiver<Report>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Revived {
+    /// Where the newest snapshot can be read.
+    pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.subscribe()
+    }
+
+    /// Works until `stop`; then leaves agents as they are and returns.
+    pub async fn work(self, stop: CancellationToken) {
+        work(self.fleet, self.wishes, self.reports, self.snapshot, stop).await;
+    }
+}
+
+/// An agent's place: its life, and the line to its session.
+#[derive(Clone)]
+pub(super) struct Berth {
+    life: Life,
+    orders: Option<mpsc::Sender<Order>>,
+    /// Bytes that went to its log since it was last cut.
+    logged: u64,
+}
+
+pub(super) struct Fleet {
+    parts: Parts,
+    berths: BTreeMap<AgentName, Berth>,
+    names: HashMap<AgentId, AgentName>,
+    next_agent: i64,
+    next_task: i64,
+    reports: mpsc::Sender<Report>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Fleet {
+    pub(super) fn revive(
+        parts: Parts,
+        wishes: mpsc::Receiver<(Wish, Reply)>,
+    ) -> Result<Revived, StoreError> {
+        let StoredFleet { agents, next_agent, next_task } = parts.store.load()?;
+        let (to_us, reports) = mpsc::channel(MAX_REPORTS);
+        let mut fleet = Self {
+            parts,
+            berths: BTreeMap::new(),
+            names: HashMap::new(),
+            next_agent: next_agent.0,
+            next_task: next_task.0,
+            reports: to_us,
+            snapshot: Arc::default(),
+        };
+        for stored in agents {
+            fleet.names.insert(stored.agent.id, stored.agent.name.clone());
+            let life = Life::stored(stored.agent, stored.session, stored.task);
+            let berth = Berth { life, orders: None, logged: 0 };
+            fleet.berths.insert(berth.life.agent.name.clone(), berth);
+        }
+        fleet.snapshot = Arc::new(Snapshot {
+            agents: fleet
+                .berths
+                .iter()
+                .map(|(name, berth)| (name.clone(), berth.member()))
+                .collect(),
+        });
+        let snapshot = watch::Sender::new(Arc::clone(&fleet.snapshot));
+        Ok(Revived { fleet, wishes, reports, snapshot })
+    }
+
+    /// What a former daemon left undone.
+    pub(super) fn first_mails(&self) -> Vec<Mail> {
+        vec![Mail::Revive]
+    }
+
+    /// Steps the fleet through the mails. Nothing outside has changed yet.
+    pub(super) fn step(&mut self, mails: Vec<Mail>) -> Batch {
+        let now = self.parts.clock.now();
+        let mut batch = Batch::default();
+        for mail in mails {
+            match mail {
+                Mail::Wish(wish, reply) => {
+                    let outcome = self.wish(wish, now, &mut batch);
+                    batch.answers.push((reply, outcome));
+                }
+                Mail::Report(report) => {
+                    self.report(&report, now, &mut batch);
+                    batch.reports.push(report);
+                }
+                Mail::Tick => self
+                    .each(&mut batch, now, Life::is_timed, |life, limits| life.tick(limits, now)),
+                Mail::Revive => {
+                    batch.reviving = true;
+                    self.each(&mut batch, now, |_| true, |life, _| life.revive(now));
+                }
+            }
+        }
+        batch
+    }
+
+    pub(super) async fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+        if batch.changes.is_empty() {
+            return Ok(());
+        }
+        self.parts.store.commit(batch.changes.clone()).await
+    }
+
+    /// The batch is durable: publish, answer, acknowledge, act.
+    pub(super) fn carry_out(
+        &mut self,
+        batch: Batch,
+        published: &watch::Sender<Arc<Snapshot>>,
+    ) -> Vec<Mail> {
+        if !batch.before.is_empty() {
+            let snapshot = Arc::make_mut(&mut self.snapshot);
+            for name in batch.before.keys() {
+                match self.berths.get(name) {
+                    Some(berth) => snapshot.agents.insert(name.clone(), berth.member()),
+                    None => snapshot.agents.remove(name),
+                };
+            }
+            published.send_replace(Arc::clone(&self.snapshot));
+        }
+        for (reply, outcome) in batch.answers {
+            // Whoever asked may have gone away.
+            let _ = reply.send(outcome);
+        }
+        for report in batch.reports {
+            if let Some(receipt) = report.receipt {
+                let _ = receipt.send(());
+            }
+        }
+        batch.deeds.into_iter().filter_map(|deed| self.act(deed)).collect()
+    }
+
+    /// The batch could not be made durable: everything is as it was before it.
+    pub(super) fn take_back(&mut self, batch: Batch, error: &StoreError) -> Vec<Mail> {
+        for (name, before) in batch.before {
+            match before {
+                Some(berth) => {
+                    self.berths.insert(name, berth);
+                }
+                None => {
+                    if let Some(berth) = self.berths.remove(&name) {
+                        self.names.remove(&berth.life.agent.id);
+                    }
+                }
+            }
+        }
+        let refused = FleetError::unavailable(format!(
+            "the fleet's store refuses: {}; {}; nothing was changed",
+            error.what, error.help
+        ));
+        for (reply, _) in batch.answers {
+            let _ = reply.send(Err(refused.clone()));
+        }
+        let revive = batch.reviving.then_some(Mail::Revive);
+        revive.into_iter().chain(batch.reports.into_iter().map(Mail::Report)).collect()
+    }
+
+    fn wish(
+        &mut self,
+        wish: Wish,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<Arc<Member>, FleetError> {
+        let (name, request) = match wish {
+            Wish::Create { name, project, role, task } => {
+                self.create(&name, project, role, now, batch)?;
+                let task = self.task(&name, task, now)?;
+                (name, Request::Start(Box::new(task)))
+            }
+            Wish::Start { name, task } => {
+                let task = self.task(&name, task, now)?;
+                (name, Request::Start(Box::new(task)))
+            }
+            Wish::Cancel(name) => (name, Request::Cancel),
+            Wish::Answer { name, question, choice } => (name, Request::Answer { question, choice }),
+            Wish::Restart(name) => (name, Request::Restart),
+            Wish::Delete(name) => (name, Request::Delete),
+        };
+        self.remember(&name, batch);
+        let Some(berth) = self.berths.get_mut(&name) else { return Err(self.unknown(&name)) };
+        let effects = berth.life.request(request, now)?;
+        self.next_task = self.next_task.max(berth.life.task.as_ref().map_or(0, |t| t.id.0 + 1));
+        let member = berth.member();
+        self.take_effect(&name, effects, now, batch);
+        Ok(member)
+    }
+
+    fn create(
+        &mut self,
+        name: &AgentName,
+        project: String,
+        role: String,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), FleetError> {
+        if self.berths.contains_key(name) {
+            return Err(FleetError::conflict(format!(
+                "agent `{name}` exists already; choose another name, or give it a task with \
+                 start_agent_task"
+            )));
+        }
+        let limit = self.parts.settings.borrow().fleet.max_agents;
+        if self.berths.len() >= limit {
+            return Err(FleetError::conflict(format!(
+                "the fleet has {limit} agents, as many as it may; delete one, or raise \
+                 fleet.max_agents"
+            )));
+        }
+        self.room_for_a_task()?;
+        self.remember(name, batch);
+        let id = AgentId(self.next_agent);
+        self.next_agent += 1;
+        let agent = Agent {
+            name: name.clone(),
+            id,
+            status: Status::Pending,
+            role,
+            project,
+            last_task: None,
+            created_at: now,
+            updated_at: now,
+        };
+        self.names.insert(id, name.clone());
+        self.berths.insert(name.clone(), Berth { life: Life::new(agent), orders: None, logged: 0 });
+        Ok(())
+    }
+
+    /// A task for an agent that may have one.
+    fn task(
+        &self,
+        name: &AgentName,
+        description: String,
+        now: Timestamp,
+    ) -> Result<Task, FleetError> {
+        let berth = self.berths.get(name).ok_or_else(|| self.unknown(name))?;
+        if !berth.life.is_working() {
+            self.room_for_a_task()?;
+        }
+        Ok(Task {
+            id: TaskId(self.next_task),
+            agent: berth.life.agent.id,
+            description,
+            status: TaskStatus::Running,
+            message: None,
+            created_at: now,
+            ended_at: None,
+            usage: Usage::default(),
+            question: None,
+        })
+    }
+
+    fn room_for_a_task(&self) -> Result<(), FleetError> {
+        let limit = self.parts.settings.borrow().fleet.max_tasks;
+        let running = self.berths.values().filter(|berth| berth.life.is_working()).count();
+        if running < limit {
+            return Ok(());
+        }
+        Err(FleetError::conflict(format!(
+            "{running} tasks are running, as many as may at once; wait for one to end, or raise \
+             fleet.max_tasks"
+        )))
+    }
+
+    fn unknown(&self, name: &AgentName) -> FleetError {
+        FleetError::not_found("agent", name.as_str(), self.berths.keys().map(AgentName::as_str))
+    }
+
+    fn report(&mut self, report: &Report, now: Timestamp, batch: &mut Batch) {
+        let Some(name) = self.names.get(&report.agent).cloned() else { return };
+        let said = match &report.news {
+            News::Said(entry) => Some(entry.clone()),
+            News::Asked(question) => Some(entry(EntryKind::Question, question.text.clone())),
+            News::Published { repository, branch } => Some(entry(
+                EntryKind::Notice,
+                format!("the work is published: git fetch {} {branch}", repository.display()),
+            )),
+            _ => None,
+        };
+        let sign = match &report.news {
+            News::Opened { session } => Sign::Opened(session.clone()),
+            News::Said(_) | News::Published { .. } => Sign::Heard,
+            News::Asked(question) => Sign::Asked(question.clone()),
+            News::Withdrawn { question } => Sign::Withdrawn(question.clone()),
+            News::Spent(usage) => Sign::Spent(usage.clone()),
+            News::TurnEnded(Outcome::Done) => Sign::TurnEnded(TaskStatus::Done, None),
+            News::TurnEnded(Outcome::Canceled) => Sign::TurnEnded(TaskStatus::Canceled, None),
+            News::TurnEnded(Outcome::Failed(why)) => {
+                Sign::TurnEnded(TaskStatus::Failed, Some(why.clone()))
+            }
+            News::Ended(cause) => Sign::Ended(words(cause)),
+        };
+        // Most of what an agent says changes nothing but its log.
+        if sign != Sign::Heard {
+            self.remember(&name, batch);
+        }
+        let Some(berth) = self.berths.get_mut(&name) else { return };
+        if matches!(report.news, News::Ended(_)) {
+            berth.orders = None;
+        }
+        let mut effects: Vec<_> = said.map(Effect::Log).into_iter().collect();
+        let quiet = sign == Sign::Heard;
+        effects.extend(berth.life.sign(sign, now));
+        if quiet {
+            self.append(&name, effects, now, batch);
+        } else {
+            self.take_effect(&name, effects, now, batch);
+        }
+    }
+
+    /// Something happens to every agent; only those to which it makes a difference are touched.
+    fn each(
+        &mut self,
+        batch: &mut Batch,
+        now: Timestamp,
+        concerned: impl Fn(&Life) -> bool,
+        happens: impl Fn(&mut Life, &crate::fleet::Limits) -> Vec<Effect>,
+    ) {
+        let limits = self.parts.settings.borrow().fleet.limits;
+        let mut touched = Vec::new();
+        for (name, berth) in self.berths.iter_mut().filter(|(_, b)| concerned(&b.life)) {
+            let before = berth.clone();
+            let effects = happens(&mut berth.life, &limits);
+            if before.life != berth.life {
+                batch.before.entry(name.clone()).or_insert(Some(before));
+                touched.push((name.clone(), effects));
+            }
+        }
+        for (name, effects) in touched {
+            self.take_effect(&name, effects, now, batch);
+        }
+    }
+
+    /// Notes how an agent was before this batch, once.
+    fn remember(&self, name: &AgentName, batch: &mut Batch) {
+        if let Slot::Vacant(slot) = batch.before.entry(name.clone()) {
+            slot.insert(self.berths.get(name).cloned());
+        }
+    }
+
+    fn append(
+        &mut self,
+        name: &AgentName,
+        effects: Vec<Effect>,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) {
+        let max_log = self.parts.settings.borrow().fleet.max_log_bytes;
+        let Some(berth) = self.berths.get_mut(name) else { return };
+        let agent = berth.life.agent.id;
+        let task = berth.life.task.as_ref().map(|task| task.id);
+        for effect in effects {
+            if let Effect::Log(entry) = effect {
+                berth.logged += entry.content.len() as u64;
+                batch.changes.push(Change::Append { agent, task, time: now, entry });
+            }
+        }
+        if berth.logged > max_log / LOG_SLACK {
+            berth.logged = 0;
+            batch.changes.push(Change::Trim { agent, max_bytes: max_log });
+        }
+    }
+
+    /// Turns effects into changes to commit and deeds to do.
+    fn take_effect(
+        &mut self,
+        name: &AgentName,
+        effects: Vec<Effect>,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) {
+        let Some(berth) = self.berths.get(name) else { return };
+        let life = &berth.life;
+        let id = life.agent.id;
+        if effects.contains(&Effect::Forget) {
+            batch.changes.push(Change::RemoveAgent(id));
+            batch.deeds.push(Deed::Forget(id));
+            self.berths.remove(name);
+            self.names.remove(&id);
+            return;
+        }
+        let put = Change::PutAgent { agent: life.agent.clone(), session: life.session.clone() };
+        batch.changes.push(put);
+        batch.changes.extend(life.task.clone().map(Change::PutTask));
+        for effect in &effects {
+            let order = |order| Deed::Order(id, order);
+            batch.deeds.extend(match effect {
+                Effect::Log(_) | Effect::Forget => None,
+                Effect::Open(resume) => Some(Deed::Open(name.clone(), resume.clone())),
+                Effect::Prompt(task) => {
+                    Some(order(Order::Prompt { text: self.prompt(life, task) }))
+                }
+                Effect::Cancel => Some(order(Order::Cancel)),
+                Effect::Answer { question, choice } => Some(order(Order::Answer {
+                    question: question.clone(),
+                    choice: choice.clone(),
+                })),
+                Effect::Close { remove } => Some(order(Order::Close {
+                    remove_workspace: *remove,
+                    grace_secs: self.parts.settings.borrow().fleet.close_grace_secs,
+                })),
+                Effect::Remove => Some(Deed::Remove(id, name.clone())),
+            });
+        }
+        self.append(name, effects, now, batch);
+    }
+
+    /// The task with what the role puts before it.
+    fn prompt(&self, life: &Life, task: &str) -> String {
+        let settings = self.parts.settings.borrow();
+        let role = settings.roles.iter().find(|role| role.name == life.agent.role);
+        match role.and_then(|role| role.prompt.as_deref()) {
+            Some(prompt) => format!("{prompt}\n\n{task}"),
+            None => task.to_owned(),
+        }
+    }
+
+    /// Does something about an agent's session; what comes of it at once is a mail.
+    fn act(&mut self, deed: Deed) -> Option<Mail> {
+        match deed {
+            Deed::Open(name, resume) => {
+                let berth = self.berths.get_mut(&name)?;
+                let agent = &berth.life.agent;
+                match spec::of(agent, resume, &self.parts.settings.borrow()) {
+                    Ok(spec) => {
+                        berth.orders = Some(self.parts.sessions.open(spec, self.reports.clone()));
+                        None
+                    }
+                    Err(why) => Some(Mail::Report(Report {
+                        agent: agent.id,
+                        news: News::Ended(Cause::NotOpened(why)),
+                        receipt: None,
+                    })),
+                }
+            }
+            Deed::Order(id, order) => {
+                let berth = self.berths.get_mut(self.names.get(&id)?)?;
+                let sent = berth.orders.as_ref().map(|orders| orders.try_send(order));
+                if let Some(Err(error)) = sent {
+                    // A session that takes no orders is beyond help: dropping the line ends it.
+                    tracing::warn!(agent = %berth.life.agent.name, %error, "a session takes no orders");
+                    berth.orders = None;
+                }
+                None
+            }
+            Deed::Remove(id, name) => {
+                self.parts.sessions.remove(id, name, self.reports.clone());
+                None
+            }
+            Deed::Forget(id) => {
+                audit::agent_deleted(id);
+                None
+            }
+        }
+    }
+}
+
+impl Berth {
+    fn member(&self) -> Arc<Member> {
+        Arc::new(Member { agent: self.life.agent.clone(), task: self.life.task.clone() })
+    }
+}
+
+fn entry(kind: EntryKind, content: String) -> Entry {
+    Entry { kind, content, joins: false }
+}
+
+/// Why a program ended, unless it was told to.
+fn words(cause: &Cause) -> Option<String> {
+    match cause {
+        Cause::Closed => None,
+        Cause::NotOpened(why) => Some(format!("the agent could not be started: {why}")),
+        Cause::Exited(0) => Some("the agent's program ended by itself".to_owned()),
+        Cause::Exited(code) => Some(format!("the agent's program ended with exit status {code}")),
+        Cause::Signaled(signal) => {
+            Some(format!("the agent's program was ended by signal {signal}"))
+        }
+        Cause::Lost(why) => Some(format!("the agent was lost: {why}")),
+    }
+}

@@ -1,0 +1,177 @@
+//! The owner of the fleet: an actor. Others send it requests and read its snapshots.
+//!
+//! It works in batches: everything that has arrived is stepped through the lifecycle, the changes
+//! are committed together, and only then anything is published, answered, acknowledged or done.
+//! While one batch is being committed the next one gathers: the slower the disk, the larger the
+//! batches.
+
+mod batch;
+mod fleet;
+mod spec;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use self::fleet::Revived;
+use self::{batch::Mail, fleet::Fleet};
+use super::{
+    clock::Clock,
+    error::FleetError,
+    ports::{
+        StoreError,
+        fleet_store::FleetStore,
+        sessions::{Report, Sessions},
+    },
+    settings::Settings,
+};
+use crate::fleet::{AgentName, Snapshot, snapshot::Member};
+
+/// Requests that may wait; more are told to come back.
+const MAX_REQUESTS: usize = 256;
+/// Reports that may wait; then agents are held up.
+const MAX_REPORTS: usize = 2048;
+/// Most of either in one batch.
+const MAX_BATCH: usize = 1024;
+/// How often limits of time are looked at.
+const TICK: std::time::Duration = std::time::Duration::from_millis(500);
+/// How long to wait before the store is tried again.
+const STORE_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What somebody wants of the fleet.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// A new agent, with its first task.
+    Create {
+        /// Its name.
+        name: AgentName,
+        /// The project's name, in its own spelling.
+        project: String,
+        /// The role's name, in its own spelling.
+        role: String,
+        /// What is to be done.
+        task: String,
+    },
+    /// Give an agent a task.
+    Start {
+        /// The agent.
+        name: AgentName,
+        /// What is to be done.
+        task: String,
+    },
+    /// Stop an agent's task.
+    Cancel(AgentName),
+    /// Answer an agent's question.
+    Answer {
+        /// The agent.
+        name: AgentName,
+        /// The question's identity; the present question if it is left out.
+        question: Option<String>,
+        /// The identity, the name or the kind of the choice.
+        choice: String,
+    },
+    /// End an agent's program and start it anew.
+    Restart(AgentName),
+    /// End an agent's program and remove everything.
+    Delete(AgentName),
+}
+
+/// Where wishes go.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    wishes: mpsc::Sender<(Wish, Reply)>,
+}
+
+type Reply = oneshot::Sender<Result<Arc<Member>, FleetError>>;
+
+/// What the supervisor works with.
+pub struct Parts {
+    /// Where the fleet outlives the daemon.
+    pub store: Arc<dyn FleetStore>,
+    /// How agents are run.
+    pub sessions: Arc<dyn Sessions>,
+    /// Projects, roles, programs and limits.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Supervisor {
+    /// Revives the fleet from the store and starts to work. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn revive(parts: Parts) -> Result<(Self, Revived), StoreError> {
+        let (wishes, requests) = mpsc::channel(MAX_REQUESTS);
+        let revived = Fleet::revive(parts, requests)?;
+        Ok((Self { wishes }, revived))
+    }
+
+    /// Has a wish fulfilled: returns once that is durable and everyone can see it. The agent is as it
+    /// was at that moment; what was set in motion goes on.
+    ///
+    /// # Errors
+    /// When it can't be fulfilled; nothing has changed then.
+    pub async fn ask(&self, wish: Wish) -> Result<Arc<Member>, FleetError> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.wishes.try_send((wish, reply));
+        sent.map_err(|_full| FleetError::unavailable("the fleet is busy; try again"))?;
+        answer.await.unwrap_or_else(|_| Err(FleetError::unavailable("the fleet is stopping")))
+    }
+}
+
+/// Works until `stop`; then leaves agents as they are and returns.
+async fn work(
+    mut fleet: Fleet,
+    mut wishes: mpsc::Receiver<(Wish, Reply)>,
+    mut reports: mpsc::Receiver<Report>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    stop: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut mails = fleet.first_mails();
+    loop {
+        if mails.is_empty() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some((wish, reply)) = wishes.recv() => mails.push(Mail::Wish(wish, reply)),
+                Some(report) = reports.recv() => mails.push(Mail::Report(report)),
+                _ = ticks.tick() => mails.push(Mail::Tick),
+            }
+        }
+        while mails.len() < MAX_BATCH
+            && let Ok((wish, reply)) = wishes.try_recv()
+        {
+            mails.push(Mail::Wish(wish, reply));
+        }
+        while mails.len() < MAX_BATCH
+            && let Ok(report) = reports.try_recv()
+        {
+            mails.push(Mail::Report(report));
+        }
+        let batch = fleet.step(std::mem::take(&mut mails));
+        match fleet.commit(&batch).await {
+            Ok(()) => mails = fleet.carry_out(batch, &snapshot),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "{}; {}",
+                    error.what,
+                    error.help
+                );
+                // Wishes are refused; what agents said is told again once the disk is better.
+                mails = fleet.take_back(batch, &error);
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(STORE_PAUSE) => {}
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Puts the fleet together: its store, its sessions, its supervisor.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::{mpsc, watch};
+
+use super::failure::Failure;
+use crate::{
+    agents::{
+        child::{ChildLauncher, Swept},
+        drivers::{acp, command},
+        io::AgentIo,
+        sessions::{Drivers, Driving, LocalSessions, Run},
+    },
+    app::{
+        FleetAccess,
+        clock::Clock,
+        ports::{
+            fleet_store::FleetStore,
+            sessions::{Order, Report, SessionSpec},
+        },
+        settings::Settings,
+        supervisor::{Parts, Revived, Supervisor},
+    },
+    exit::Exit,
+    fleet::AgentId,
+    stores::FleetDb,
+};
+
+/// Opens the store, ends what a killed daemon has left, and revives the fleet. Blocks on the disk.
+pub(super) fn revive(
+    settings: watch::Receiver<Arc<Settings>>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(FleetAccess, Revived), Failure> {
+    let state_dir = settings.borrow().state_dir.clone();
+    let failed = |what: &str, error: std::io::Error| {
+        Failure::new(format!("{what} below `{}`", state_dir.display())).caused_by(error)
+    };
+    let store: Arc<dyn FleetStore> = Arc::new(FleetDb::open(&state_dir)?);
+    let launcher =
+        ChildLauncher::new(&state_dir).map_err(|error| failed("can't run agents", error))?;
+    let swept = launcher.sweep().map_err(|error| failed("can't end former agents", error))?;
+    tell(&swept);
+    let drivers = Speakers { clock: Arc::clone(clock) };
+    let sessions = LocalSessions::new(&state_dir, Arc::new(launcher), Arc::new(drivers), true)
+        .map_err(|error| failed("can't make workspaces", error))?;
+    let (supervisor, revived) = Supervisor::revive(Parts {
+        store: Arc::clone(&store),
+        sessions: Arc::new(sessions),
+        settings,
+        clock: Arc::clone(clock),
+    })
+    .map_err(|error| Failure::from(error).exit(Exit::Config))?;
+    Ok((FleetAccess { snapshot: revived.snapshot(), supervisor, store }, revived))
+}
+
+fn tell(swept: &Swept) {
+    for (agent, count) in &swept.killed {
+        tracing::warn!(agent, count, "ended processes that a killed daemon had left");
+    }
+    if !swept.left.is_empty() {
+        tracing::error!("processes of former agents can't be ended: {:?}", swept.left);
+    }
+}
+
+/// The drivers, as sessions want them.
+struct Speakers {
+    clock: Arc<dyn Clock>,
+}
+
+impl Drivers for Speakers {
+    fn acp(
+        &self,
+        spec: &SessionSpec,
+        cwd: PathBuf,
+        io: AgentIo,
+        orders: mpsc::Receiver<Order>,
+        reports: mpsc::Sender<Report>,
+    ) -> Driving<Result<(), String>> {
+        let params = acp::Params {
+            agent: spec.agent,
+            cwd,
+            resume: spec.resume.clone(),
+            permissions: spec.permissions,
+            mode: spec.mode.clone(),
+            model: spec.model.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        Box::pin(async move {
+            acp::drive(io, params, orders, reports).await.map_err(|acp::NotOpened(why)| why)
+        })
+    }
+
+    fn command(&self, arguments: &[String], task: &str) -> Result<Run, String> {
+        let command::Run { arguments, input } = command::run(arguments, task)?;
+        Ok(Run { arguments, input })
+    }
+
+    fn run(
+        &self,
+        agent: AgentId,
+        input: Vec<String>,
+        io: AgentIo,
+        reports: mpsc::Sender<Report>,
+    ) -> Driving<()> {
+        Box::pin(command::drive(io, agent, input, Arc::clone(&self.clock), reports))
+    }
+}

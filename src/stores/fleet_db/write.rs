@@ -1,0 +1,144 @@
+//! The thread that writes: what waits while the disk is busy is made durable together.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    changes::{self, Failure},
+    words::Trouble,
+};
+use crate::app::ports::{StoreError, fleet_store::Change};
+
+/// Most calls of one transaction: about 5 ms of work beside the disk's, so that the first of
+/// them does not wait long for the last.
+const MAX_BATCH: usize = 256;
+
+/// One call of `commit`.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) changes: Vec<Change>,
+    pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// Counts what was made durable.
+#[derive(Debug, Default)]
+pub struct Committed {
+    calls: AtomicU64,
+    transactions: AtomicU64,
+}
+
+impl Committed {
+    /// Calls of `commit` that succeeded.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// The transactions that it took: each waited once for the disk.
+    pub fn transactions(&self) -> u64 {
+        self.transactions.load(Ordering::Relaxed)
+    }
+}
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    db: Connection,
+    path: PathBuf,
+    committed: Arc<Committed>,
+}
+
+impl Writer {
+    pub(super) fn new(db: Connection, path: PathBuf, committed: Arc<Committed>) -> Self {
+        Self { db, path, committed }
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.db
+    }
+
+    #[cfg(test)]
+    pub(super) fn committed(&self) -> &Committed {
+        &self.committed
+    }
+
+    /// Carries out calls in their order until nobody can make one any more.
+    pub(super) fn run(self, mut calls: mpsc::Receiver<Call>) {
+        let mut batch = Vec::new();
+        while calls.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+            self.commit(&mut batch);
+        }
+    }
+
+    /// Makes each call's changes, or none of that call's, durable together; then answers all.
+    pub(super) fn commit(&self, batch: &mut Vec<Call>) {
+        let outcomes = self.transaction(batch);
+        if outcomes.is_err() && !self.db.is_autocommit() {
+            // If even this fails, so will the next `BEGIN`, and that is told.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+        match outcomes {
+            Ok(outcomes) => {
+                let made = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+                self.committed.calls.fetch_add(made as u64, Ordering::Relaxed);
+                self.committed.transactions.fetch_add(1, Ordering::Relaxed);
+                for (call, outcome) in batch.drain(..).zip(outcomes) {
+                    // Not everyone waits for the answer.
+                    let _ = call.answer.send(outcome);
+                }
+            }
+            Err(trouble) => {
+                for call in batch.drain(..) {
+                    let _ = call.answer.send(Err(trouble.words(&self.path)));
+                }
+            }
+        }
+    }
+
+    /// # Errors
+    /// When nothing of the batch can be made.
+    fn transaction(&self, batch: &[Call]) -> Result<Vec<Result<(), StoreError>>, Trouble> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        self.step("BEGIN IMMEDIATE")?;
+        for call in batch {
+            outcomes.push(self.call(&call.changes)?);
+        }
+        self.step("COMMIT")?;
+        Ok(outcomes)
+    }
+
+    /// One call's changes, all or none.
+    ///
+    /// # Errors
+    /// When the trouble is not this call's alone.
+    fn call(&self, changes: &[Change]) -> Result<Result<(), StoreError>, Trouble> {
+        self.step("SAVEPOINT call")?;
+        let error = match changes.iter().try_for_each(|change| changes::apply(&self.db, change)) {
+            Ok(()) => {
+                self.step("RELEASE call")?;
+                return Ok(Ok(()));
+            }
+            Err(Failure::Refused(words)) => words,
+            Err(Failure::Trouble(trouble)) if trouble.is_the_calls_own() => {
+                trouble.words(&self.path)
+            }
+            Err(Failure::Trouble(trouble)) => return Err(trouble),
+        };
+        self.step("ROLLBACK TO call")?;
+        self.step("RELEASE call")?;
+        Ok(Err(error))
+    }
+
+    fn step(&self, sql: &str) -> Result<(), Trouble> {
+        self.db.prepare_cached(sql)?.execute(())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,42 @@
+//! `restart_agent`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Effect, Verb, wire::AgentDetails};
+use crate::{app::error::FleetError, auth::Scope};
+
+pub(crate) struct RestartAgent;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// Name of the agent to restart
+    #[schemars(length(min = 1, max = 32))]
+    agent_name: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Output {
+    /// The agent
+    agent: AgentDetails,
+    /// What was done
+    message: String,
+}
+
+impl Verb for RestartAgent {
+    const NAME: &'static str = "restart_agent";
+    const TITLE: &'static str = "Restart agent";
+    const DESCRIPTION: &'static str = "End an agent's program and start it anew in the same workspace, with the same \
+        conversation if the program can resume it. A running task is canceled.";
+    const SCOPE: Scope = Scope::Manage;
+    const EFFECT: Effect = Effect::Destroys;
+    type Input = Input;
+    type Output = Output;
+
+    async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
+        let member = call.app.restart_agent(&input.agent_name).await?;
+        let message = format!("Agent '{}' restarted successfully", member.agent.name);
+        Ok(Output { agent: (&*member).into(), message })
+    }
+}

@@ -1,0 +1,70 @@
+//! `show_agent_task_history`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Call, Effect, Verb,
+    wire::{Paging, Task},
+};
+use crate::{
+    app::{error::FleetError, ports::fleet_store::Page},
+    auth::Scope,
+};
+
+pub(crate) struct ShowAgentTaskHistory;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// Name of the agent to query
+    #[schemars(length(min = 1, max = 32))]
+    agent_name: String,
+    /// Page number (1-indexed)
+    #[serde(default = "first_page")]
+    #[schemars(range(min = 1))]
+    page: u32,
+    /// Items per page (max 100)
+    #[serde(default = "page_size")]
+    #[schemars(range(min = 1, max = 100))]
+    page_size: u32,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Output {
+    /// The agent
+    agent_name: String,
+    /// The entries, newest first
+    tasks: Vec<Task>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+fn first_page() -> u32 {
+    1
+}
+
+fn page_size() -> u32 {
+    20
+}
+
+impl Verb for ShowAgentTaskHistory {
+    const NAME: &'static str = "show_agent_task_history";
+    const TITLE: &'static str = "Show task history";
+    const DESCRIPTION: &'static str =
+        "Show paginated task history for an agent ordered by created_at descending (newest first).";
+    const SCOPE: Scope = Scope::Read;
+    const EFFECT: Effect = Effect::Reads;
+    type Input = Input;
+    type Output = Output;
+
+    async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
+        let page = Page { number: input.page, size: input.page_size };
+        let found = call.app.history(&input.agent_name, page).await?;
+        Ok(Output {
+            agent_name: input.agent_name,
+            tasks: found.items.iter().map(Into::into).collect(),
+            paging: Paging::of(found.total, input.page, input.page_size),
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! `start_agent_task`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Effect, Verb};
+use crate::{app::error::FleetError, auth::Scope};
+
+pub(crate) struct StartAgentTask;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// Name of the agent to assign the task to
+    #[schemars(length(min = 1, max = 32))]
+    agent_name: String,
+    /// Task description defining objectives and constraints
+    #[schemars(length(min = 1, max = 65536))]
+    task_description: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Output {
+    /// The agent
+    agent_name: String,
+    /// The task, as it was given
+    task_description: String,
+    /// The task's identity
+    task_id: i64,
+    /// What was done, and what to call next
+    message: String,
+}
+
+impl Verb for StartAgentTask {
+    const NAME: &'static str = "start_agent_task";
+    const TITLE: &'static str = "Start task";
+    const DESCRIPTION: &'static str =
+        "Start a task on an idle agent. Returns at once: wait_for_agent tells when it has ended.";
+    const SCOPE: Scope = Scope::Task;
+    const EFFECT: Effect = Effect::Changes;
+    type Input = Input;
+    type Output = Output;
+
+    async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
+        let member = call.app.start_task(&input.agent_name, &input.task_description).await?;
+        let agent_name = member.agent.name.to_string();
+        Ok(Output {
+            message: format!(
+                "Task assigned to agent '{agent_name}' successfully; next: wait_for_agent"
+            ),
+            agent_name,
+            task_description: input.task_description,
+            task_id: member.task.as_ref().map_or(0, |task| task.id.0),
+        })
+    }
+}

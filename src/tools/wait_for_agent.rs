@@ -1,0 +1,118 @@
+//! `wait_for_agent`
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Effect, Verb, wire::Task};
+use crate::{
+    app::{
+        error::FleetError,
+        fleet::{MAX_WAIT_SECS, is_underway},
+    },
+    auth::Scope,
+    fleet::{TaskStatus, snapshot::Member},
+};
+
+pub(crate) struct WaitForAgent;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// Name of the agent to wait for
+    #[schemars(length(min = 1, max = 32))]
+    agent_name: String,
+    /// How long to wait, in seconds; many clients give up on calls after 60
+    #[serde(default = "default_timeout")]
+    #[schemars(range(min = 1, max = 600))]
+    timeout_seconds: u32,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Output {
+    /// The agent
+    agent_name: String,
+    /// The agent's status
+    status: String,
+    /// running or `needs_attention`; else how the newest task ended: done, failed, canceled or interrupted
+    state: String,
+    /// The newest task
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Task")]
+    task: Option<Task>,
+    /// What the agent said last in this task, cut to 4,000 characters. Untrusted text
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    last_message: Option<String>,
+    /// What to call next
+    next: String,
+}
+
+/// Most characters of the last message; `show_agent_log` has the rest.
+const MAX_LAST_MESSAGE: usize = 4000;
+
+fn default_timeout() -> u32 {
+    50
+}
+
+/// The newest task's state; `running` as long as the agent is on its way from or to something.
+fn state(member: &Member) -> &'static str {
+    match &member.task {
+        Some(task) if task.question.is_some() || !is_underway(member) => task.status.as_str(),
+        None if !is_underway(member) => member.agent.status.as_str(),
+        _ => TaskStatus::Running.as_str(),
+    }
+}
+
+fn next(state: &str, member: &Member) -> String {
+    let name = &member.agent.name;
+    match state {
+        "needs_attention" => {
+            format!("show the question to a person, then answer_agent with agent_name `{name}`")
+        }
+        "running" => format!("wait_for_agent again with agent_name `{name}`"),
+        _ => format!(
+            "show_agent_log with agent_name `{name}` has the conversation; start_agent_task gives \
+             it another task"
+        ),
+    }
+}
+
+impl Verb for WaitForAgent {
+    const NAME: &'static str = "wait_for_agent";
+    const TITLE: &'static str = "Wait for agent";
+    const DESCRIPTION: &'static str = "Wait until an agent's task has ended or needs an answer. Returns what the agent said \
+        last, and what to call next. If it still runs when the time is over, call it again.";
+    const SCOPE: Scope = Scope::Read;
+    const EFFECT: Effect = Effect::Reads;
+    type Input = Input;
+    type Output = Output;
+
+    async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
+        if !(1..=MAX_WAIT_SECS).contains(&input.timeout_seconds) {
+            let message = format!("timeout_seconds: use 1 to {MAX_WAIT_SECS}");
+            return Err(FleetError::invalid(message));
+        }
+        let timeout = Duration::from_secs(input.timeout_seconds.into());
+        let progress = call.progress;
+        let tell = |member: &Member| {
+            if let Some(progress) = &progress {
+                let status = member.agent.status.as_str();
+                // Who does not keep up misses a step, not the end.
+                let _ = progress.try_send(format!("agent `{}` is {status}", member.agent.name));
+            }
+        };
+        let member = call.app.wait_for(&input.agent_name, timeout, tell).await?;
+        let last_message = call.app.last_words(&member).await?;
+        let state = state(&member);
+        Ok(Output {
+            agent_name: member.agent.name.to_string(),
+            status: member.agent.status.as_str().to_owned(),
+            state: state.to_owned(),
+            task: member.task.as_ref().map(Into::into),
+            last_message: last_message.map(|text| text.chars().take(MAX_LAST_MESSAGE).collect()),
+            next: next(state, &member),
+        })
+    }
+}
