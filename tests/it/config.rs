@@ -180,22 +180,18 @@ fn dotenv_of_the_working_directory_turns_authentication_on() {
 }
 
 #[test]
-fn dotenv_that_others_can_write_is_ignored_with_a_warning() {
+fn dotenv_of_ours_that_others_can_write_stops_the_start() {
     for mode in [0o666, 0o620, 0o602] {
         let builder = TestDaemon::builder();
         let dotenv = builder.home().join(".env");
-        fs::write(&dotenv, "FLEET_MCP_AUTH_ENABLED=false\nFLEET_MCP_HTTP_PUBLIC_URL=http://evil\n")
-            .unwrap();
+        fs::write(&dotenv, "FLEET_MCP_AUTH_ENABLED=false\n").unwrap();
         fs::set_permissions(&dotenv, fs::Permissions::from_mode(mode)).unwrap();
 
-        let daemon = builder.start();
+        let failed = builder.fails();
 
-        daemon.token();
-        assert_eq!(daemon.status()["public_url"], serde_json::Value::Null, "{mode:o}");
-        let warnings = daemon.status()["warnings"].to_string();
-        assert!(warnings.contains(".env is ignored: others can write it"), "{warnings}");
-        assert!(warnings.contains("chmod go-w"), "{warnings}");
-        daemon.log_line(".env is ignored: others can write it");
+        assert_eq!(failed.code, Some(78), "{}", failed.stderr);
+        assert!(failed.stderr.contains("others can write it"), "{}", failed.stderr);
+        assert!(failed.stderr.contains("chmod go-w"), "{}", failed.stderr);
     }
 }
 

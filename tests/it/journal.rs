@@ -257,7 +257,7 @@ fn journal_that_hangs_never_holds_up_a_request_or_the_end() {
     eprintln!("500 refusals and 30 rotations: {:?}", start.elapsed());
 
     let refused = daemon.status()["refused"].to_string();
-    assert!(refused.contains(r#"{"count":250,"name":"missing_token"}"#), "{refused}");
+    assert!(refused.contains(r#"{"name":"missing_token","count":250}"#), "{refused}");
     daemon.signal(Signal::SIGTERM);
     assert!(daemon.wait().success());
     assert!(journal.socket().exists());

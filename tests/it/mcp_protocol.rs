@@ -7,7 +7,21 @@ use crate::support::{Request, Response, TestDaemon};
 const ENDPOINTS: [&str; 3] = ["/mcp", "/", "/mcp/"];
 const MODERN: &str = "2026-07-28";
 const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
-const TOOLS: [&str; 4] = ["list_agent_projects", "list_agent_roles", "list_agents", "show_agent"];
+const TOOLS: [&str; 13] = [
+    "answer_agent",
+    "cancel_agent_task",
+    "create_agent",
+    "delete_agent",
+    "list_agent_projects",
+    "list_agent_roles",
+    "list_agents",
+    "restart_agent",
+    "show_agent",
+    "show_agent_log",
+    "show_agent_task_history",
+    "start_agent_task",
+    "wait_for_agent",
+];
 
 /// A daemon, and a client with its token.
 struct Client {
@@ -326,7 +340,7 @@ fn an_unknown_tool_or_method_is_a_protocol_error() {
 
     let tool = client.legacy("/mcp", None, "tools/call", call("nope", json!({})));
     assert_eq!(fault(&tool, 200), -32602);
-    assert!(tool.body.contains("there is: list_agent_projects"), "{tool:?}");
+    assert!(tool.body.contains("there is: answer_agent, cancel_agent_task"), "{tool:?}");
     assert_eq!(fault(&client.modern("/mcp", "tools/call", call("nope", json!({}))), 200), -32602);
     for method in ["nope", "prompts/list", "resources/list", "logging/setLevel"] {
         let response = client.legacy("/mcp", Some("2025-06-18"), method, json!({}));

@@ -38,7 +38,7 @@ fn old_secret_is_refused_as_revoked_and_the_new_one_works() {
     let rotated = daemon.log_line("token `default` rotated by ");
     assert!(rotated.contains("event=token_rotated"), "{rotated}");
     let refused = daemon.status()["refused"].to_string();
-    assert!(refused.contains(r#"{"count":1,"name":"revoked"}"#), "{refused}");
+    assert!(refused.contains(r#"{"name":"revoked","count":1}"#), "{refused}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn the_token_file_has_the_specified_format_and_modes_before_the_first_request() 
     let file = json(&daemon.token_file());
 
     let keys: Vec<_> = file.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["created_at", "value"]);
+    assert_eq!(keys, ["value", "created_at"]);
     let token = daemon.token();
     assert_eq!(token.len(), 43);
     assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));

@@ -341,7 +341,6 @@ fn wrong_sections_are_refused() {
         ("[agents.a]\ncommand = '/a'\nargs = '--x'", "3: agents.a.args: the value is not an array"),
         ("[agents.a]\ncommand = '/a'\nargs = [5]", "the value is not an array of texts"),
         ("[agents.a]\ncommand = '/a'\nargs = [\"a\\u001b\"]", "the value is not an array of texts"),
-        ("[roles.a]", "1: roles.a: needs `agent`; there is `demo`"),
         (
             "[roles.a]\nagent = 'x'",
             "2: roles.a.agent: there is no agent program `x`; add `[agents.NAME]`, or use `demo`",

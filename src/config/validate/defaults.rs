@@ -23,25 +23,30 @@ pub(super) fn project() -> Project {
 
 /// The built-in one, and the known ones on PATH.
 pub(super) fn programs(around: &Surroundings) -> impl Iterator<Item = Program> {
-    let program = |name: &str, command, arguments: &[&str]| Program {
+    let acp = |name: &str, command, arguments: &[&str]| Program {
         name: name.to_owned(),
         driver: Driver::Acp,
         command,
         arguments: arguments.iter().map(ToString::to_string).collect(),
         environment: Vec::new(),
     };
-    let demo = program(DEMO, around.program.clone(), &["demo-agent"]);
+    let demo = acp(DEMO, around.program.clone(), &["demo-agent"]);
     let found = KNOWN.iter().filter_map(move |known| {
         let command = around.find(known.command.as_ref())?;
-        Some(program(known.name, command, known.arguments))
+        Some(acp(known.name, command, known.arguments))
     });
     std::iter::once(demo).chain(found)
 }
 
+/// The one that is meant when none is named.
+pub(super) fn program(programs: &[Program]) -> Option<&Program> {
+    let named = |name: &str| programs.iter().find(|p| p.name.eq_ignore_ascii_case(name));
+    PREFERRED.into_iter().chain([DEMO]).find_map(named)
+}
+
 /// One for each program.
 pub(super) fn roles(programs: &[Program]) -> Vec<Role> {
-    let named = |name: &str| programs.iter().find(|p| p.name.eq_ignore_ascii_case(name));
-    let default = PREFERRED.into_iter().chain([DEMO]).find_map(named);
+    let default = program(programs);
     let role = |program: &Program| Role {
         name: program.name.clone(),
         description: description(&program.name),

@@ -67,9 +67,7 @@ impl Reader<'_> {
     /// A role's agent program, by the name that its own table has.
     fn agent(&mut self, place: Place<'_>, programs: &[Program]) -> String {
         let Some(entry) = place.entry("agent") else {
-            let why = format!("needs `agent`; there is {}", listed(programs));
-            self.reject(&place.section.origin, &place.path(), why);
-            return String::new();
+            return defaults::program(programs).map_or_else(String::new, |p| p.name.clone());
         };
         let Some(name) = self.field(place, "agent", value::line) else {
             return String::new();

@@ -18,7 +18,7 @@ struct SmallDisk(TempDir);
 impl SmallDisk {
     fn mount() -> Self {
         let disk = Self(TempDir::new().unwrap());
-        mount(&["-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs"], disk.path());
+        mount(&["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"], disk.path());
         disk
     }
 
@@ -73,7 +73,11 @@ fn mount(options: &[&str], at: &Path) {
 
 fn names(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = names.filter(|name| name != "filler").collect();
+    // The fleet has its own tests.
+    let of_tokens = |name: &String| {
+        name != "filler" && !name.starts_with("fleet.db") && name != "agents" && name != "hosts"
+    };
+    let mut names: Vec<_> = names.filter(of_tokens).collect();
     names.sort();
     names
 }
