@@ -64,12 +64,14 @@ pub(super) async fn run(
 
     signals.until_end(&app, &reloader).await;
 
-    app.enter(Phase::Stopping);
     let limit = app.settings().http.shutdown_timeout;
+    // First, so that whoever learns that it stops learns too that the connection ends.
+    let drained = server.stop(limit);
+    app.enter(Phase::Stopping);
     notify::stopping(limit);
     tracing::info!("Server is stopping");
     tokio::select! {
-        () = server.stop(limit) => {}
+        () = drained => {}
         () = signals.end() => tracing::warn!("told to stop again: ending at once"),
     }
     end_of_control.cancel();

@@ -82,10 +82,15 @@ impl Server {
         server
     }
 
-    /// Stops accepting, lets requests in flight finish within the limit, then ends the rest.
-    pub async fn stop(&self, limit: Duration) {
+    /// Stops accepting, and makes each answer the last on its connection, at once. The future lets
+    /// requests in flight finish within the limit, then ends the rest.
+    pub fn stop(&self, limit: Duration) -> impl Future<Output = ()> {
         self.stopping.cancel();
         self.tasks.close();
+        self.drain(limit)
+    }
+
+    async fn drain(&self, limit: Duration) {
         let drain = async {
             if timeout(LINGER, self.tasks.wait()).await.is_err() {
                 self.connections.end_waiting();
