@@ -69,7 +69,7 @@ pub const ROLES: Table = Table {
         Field {
             name: "agent",
             kind: Kind::Names,
-            help: "The agent program: one of `[agents.NAME]`, `demo`, or a known one on PATH. Required.",
+            help: "The agent program: one of `[agents.NAME]`, `demo`, or a known one on PATH; the first known one if it is left out.",
         },
         Field {
             name: "credentials",

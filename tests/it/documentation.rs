@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleet_mcp::config::{KEYS, PROJECTS, ROLES};
+use fleet_mcp::config::{AGENTS, KEYS, PROJECTS, ROLES};
 
 /// Variables with our prefix that are no settings: what clients call the token and the URL.
 const NO_SETTINGS: [&str; 2] = ["FLEET_MCP_TOKEN", "FLEET_MCP_URL"];
@@ -20,7 +20,7 @@ fn every_setting_is_in_the_table_with_its_default() {
         let row = format!("| `{}` | `{}` | {default} | {} |", key.variable, key.path, key.help);
         assert!(text.contains(&row), "docs/configuration.md lacks the row\n{row}");
     }
-    for table in [PROJECTS, ROLES] {
+    for table in [PROJECTS, AGENTS, ROLES] {
         for field in table.fields {
             let named = text.contains(&format!("\n{} = ", field.name));
             assert!(named, "docs/configuration.md does not show {} of {}", field.name, table.name);

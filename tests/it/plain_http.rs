@@ -120,7 +120,9 @@ fn what_does_not_exist_is_not_found_and_the_answer_says_what_there_is() {
     let fleet = Fleet::start();
     let message = |path: &str| error(&fleet.get(path), 404, "NOT_FOUND");
 
-    let tools = "there is: answer_agent, cancel_agent_task, create_agent";
+    let tools = "there is: answer_agent, cancel_agent_task, create_agent, delete_agent, \
+                 list_agent_projects, list_agent_roles, list_agents, restart_agent, show_agent, \
+                 show_agent_log, show_agent_task_history, start_agent_task, wait_for_agent";
     assert_eq!(message("/mcp/nope"), format!("tool `nope` not found; {tools}"));
     assert_eq!(message("/mcp/LIST_AGENTS"), format!("tool `LIST_AGENTS` not found; {tools}"));
     assert_eq!(
@@ -136,8 +138,8 @@ fn what_does_not_exist_is_not_found_and_the_answer_says_what_there_is() {
         "project `nope` not found; there is: Setup, dataone"
     );
     // A name of any size and any bytes is told back in short, or not at all.
-    assert!(message(&format!("/mcp/{}", "x".repeat(5000))).len() < 300);
-    assert!(message(&format!("/mcp/list_agent_roles?project={}", "x".repeat(5000))).len() < 300);
+    assert!(message(&format!("/mcp/{}", "x".repeat(5000))).len() < 500);
+    assert!(message(&format!("/mcp/list_agent_roles?project={}", "x".repeat(5000))).len() < 500);
     message("/mcp/%ff%fe");
     message("/mcp/a%2fb");
     message("/mcp/list_agents/");

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     MAX_REPORTS, Parts, Reply, Wish,
     batch::{Batch, Deed, Mail},
-    spec, work,
+    news, spec, work,
 };
 use crate::{
     app::{
@@ -21,11 +21,11 @@ use crate::{
         ports::{
             StoreError,
             fleet_store::{Change, StoredFleet},
-            sessions::{Cause, News, Order, Outcome, Report},
+            sessions::{Cause, News, Order, Report},
         },
     },
     fleet::{
-        Agent, AgentId, AgentName, Entry, EntryKind, Life, Snapshot, Status, Task, TaskId,
+        Agent, AgentId, AgentName, Life, Snapshot, Status, Task, TaskId,
         TaskStatus, Usage,
         lifecycle::{Effect, Request, Sign},
         snapshot::Member,
@@ -309,28 +309,7 @@ impl Fleet {
 
     fn report(&mut self, report: &Report, now: Timestamp, batch: &mut Batch) {
         let Some(name) = self.names.get(&report.agent).cloned() else { return };
-        let said = match &report.news {
-            News::Said(entry) => Some(entry.clone()),
-            News::Asked(question) => Some(entry(EntryKind::Question, question.text.clone())),
-            News::Published { repository, branch } => Some(entry(
-                EntryKind::Notice,
-                format!("the work is published: git fetch {} {branch}", repository.display()),
-            )),
-            _ => None,
-        };
-        let sign = match &report.news {
-            News::Opened { session } => Sign::Opened(session.clone()),
-            News::Said(_) | News::Published { .. } => Sign::Heard,
-            News::Asked(question) => Sign::Asked(question.clone()),
-            News::Withdrawn { question } => Sign::Withdrawn(question.clone()),
-            News::Spent(usage) => Sign::Spent(usage.clone()),
-            News::TurnEnded(Outcome::Done) => Sign::TurnEnded(TaskStatus::Done, None),
-            News::TurnEnded(Outcome::Canceled) => Sign::TurnEnded(TaskStatus::Canceled, None),
-            News::TurnEnded(Outcome::Failed(why)) => {
-                Sign::TurnEnded(TaskStatus::Failed, Some(why.clone()))
-            }
-            News::Ended(cause) => Sign::Ended(words(cause)),
-        };
+        let (said, sign) = news::told(&report.news);
         // Most of what an agent says changes nothing but its log.
         if sign != Sign::Heard {
             self.remember(&name, batch);
@@ -499,23 +478,5 @@ impl Fleet {
 impl Berth {
     fn member(&self) -> Arc<Member> {
         Arc::new(Member { agent: self.life.agent.clone(), task: self.life.task.clone() })
-    }
-}
-
-fn entry(kind: EntryKind, content: String) -> Entry {
-    Entry { kind, content, joins: false }
-}
-
-/// Why a program ended, unless it was told to.
-fn words(cause: &Cause) -> Option<String> {
-    match cause {
-        Cause::Closed => None,
-        Cause::NotOpened(why) => Some(format!("the agent could not be started: {why}")),
-        Cause::Exited(0) => Some("the agent's program ended by itself".to_owned()),
-        Cause::Exited(code) => Some(format!("the agent's program ended with exit status {code}")),
-        Cause::Signaled(signal) => {
-            Some(format!("the agent's program was ended by signal {signal}"))
-        }
-        Cause::Lost(why) => Some(format!("the agent was lost: {why}")),
     }
 }

@@ -7,6 +7,7 @@
 
 mod batch;
 mod fleet;
+mod news;
 mod spec;
 
 use std::sync::Arc;

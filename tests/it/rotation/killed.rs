@@ -88,8 +88,10 @@ fn two_hundred_kills_leave_a_whole_file_and_lose_no_answered_rotation() {
     assert_eq!(Some(daemon.token()), last);
     daemon.rotate();
     let mut left = fs::read_dir(daemon.state_dir()).unwrap().map(|e| e.unwrap().file_name());
-    assert!(left.all(|name| ["agents", "auth_token", "fleet.db", "fleet.db-shm", "fleet.db-wal", "hosts", "lock", "run"]
-        .contains(&name.to_str().unwrap())));
+    assert!(left.all(|name| {
+        ["agents", "auth_token", "fleet.db", "fleet.db-shm", "fleet.db-wal", "hosts", "lock", "run"]
+            .contains(&name.to_str().unwrap())
+    }));
     let log = fs::read_to_string(log).unwrap();
     assert!(!issued.iter().any(|secret| log.contains(secret)), "a secret is in the log");
 }

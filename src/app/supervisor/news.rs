@@ -1,0 +1,51 @@
+//! What a session's news mean: for the log, and for the agent's life.
+
+use crate::{
+    app::ports::sessions::{Cause, News, Outcome},
+    fleet::{Entry, EntryKind, TaskStatus, lifecycle::Sign},
+};
+
+/// What goes to the log, and what it is a sign of.
+pub(super) fn told(news: &News) -> (Option<Entry>, Sign) {
+    let said = match news {
+        News::Said(entry) => Some(entry.clone()),
+        News::Asked(question) => Some(entry(EntryKind::Question, question.text.clone())),
+        News::Published { repository, branch } => Some(entry(
+            EntryKind::Notice,
+            format!("the work is published: git fetch {} {branch}", repository.display()),
+        )),
+        _ => None,
+    };
+    let sign = match news {
+        News::Opened { session } => Sign::Opened(session.clone()),
+        News::Said(_) | News::Published { .. } => Sign::Heard,
+        News::Asked(question) => Sign::Asked(question.clone()),
+        News::Withdrawn { question } => Sign::Withdrawn(question.clone()),
+        News::Spent(usage) => Sign::Spent(usage.clone()),
+        News::TurnEnded(Outcome::Done) => Sign::TurnEnded(TaskStatus::Done, None),
+        News::TurnEnded(Outcome::Canceled) => Sign::TurnEnded(TaskStatus::Canceled, None),
+        News::TurnEnded(Outcome::Failed(why)) => {
+            Sign::TurnEnded(TaskStatus::Failed, Some(why.clone()))
+        }
+        News::Ended(cause) => Sign::Ended(words(cause)),
+    };
+    (said, sign)
+}
+
+fn entry(kind: EntryKind, content: String) -> Entry {
+    Entry { kind, content, joins: false }
+}
+
+/// Why a program ended, unless it was told to.
+fn words(cause: &Cause) -> Option<String> {
+    match cause {
+        Cause::Closed => None,
+        Cause::NotOpened(why) => Some(format!("the agent could not be started: {why}")),
+        Cause::Exited(0) => Some("the agent's program ended by itself".to_owned()),
+        Cause::Exited(code) => Some(format!("the agent's program ended with exit status {code}")),
+        Cause::Signaled(signal) => {
+            Some(format!("the agent's program was ended by signal {signal}"))
+        }
+        Cause::Lost(why) => Some(format!("the agent was lost: {why}")),
+    }
+}
