@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -102,31 +103,37 @@ pub(super) struct Registered {
 }
 
 impl Connections {
-    /// Notes a new connection.
-    pub(super) fn register(self: &Arc<Self>) -> Registered {
-        let number = self.next.fetch_add(1, Relaxed);
-        let connection = Arc::new(Connection::new());
-        self.lock().insert(number, Arc::clone(&connection));
-        Registered { connections: Arc::clone(self), number, connection }
-    }
-
-    /// Waits until another connection fits. Makes room by ending the one that has waited longest
-    /// for its client; while all are busy, new ones wait, all but the first in the kernel's queue.
+    /// Notes a new connection, once it fits. Makes room by ending the one that has waited longest
+    /// for its client; while all are busy, the new one waits. The limit is asked for at each look,
+    /// because it may change meanwhile.
     ///
     /// Cancel safe.
-    pub(super) async fn room(&self, limit: usize) {
+    pub(super) async fn admit(self: &Arc<Self>, limit: impl Fn() -> usize) -> Registered {
         loop {
-            let closed = self.closed.notified();
-            {
-                let open = self.lock();
-                if open.len() < limit {
-                    return;
-                }
-                end_longest_waiting(&open);
+            let mut closed = pin!(self.closed.notified());
+            // From here on no closing is missed.
+            closed.as_mut().enable();
+            if let Some(registered) = self.try_admit(limit()) {
+                return registered;
             }
             // A busy one may come to rest meanwhile.
             let _ = timeout(CROWDED_PAUSE, closed).await;
         }
+    }
+
+    fn try_admit(self: &Arc<Self>, limit: usize) -> Option<Registered> {
+        let mut open = self.lock();
+        if open.len() < limit {
+            let number = self.next.fetch_add(1, Relaxed);
+            let connection = Arc::new(Connection::new());
+            open.insert(number, Arc::clone(&connection));
+            return Some(Registered { connections: Arc::clone(self), number, connection });
+        }
+        // One that was told to end will make room soon: no need to tell another.
+        if live(&open).count() >= limit {
+            end_longest_waiting(&open);
+        }
+        None
     }
 
     /// Ends connections that overstay their phase.
@@ -155,11 +162,15 @@ impl Connections {
     }
 }
 
+/// Those that were not told to end yet.
+fn live(open: &HashMap<u64, Arc<Connection>>) -> impl Iterator<Item = &Arc<Connection>> {
+    open.values().filter(|connection| !connection.end.is_cancelled())
+}
+
 fn end_longest_waiting(open: &HashMap<u64, Arc<Connection>>) {
-    let waiting = open
-        .values()
+    let waiting = live(open)
         .map(|connection| (connection.phase(), connection))
-        .filter(|((phase, _), connection)| *phase != Phase::Busy && !connection.end.is_cancelled());
+        .filter(|((phase, _), _)| *phase != Phase::Busy);
     if let Some((_, connection)) = waiting.max_by_key(|((_, age), _)| *age) {
         connection.end.cancel();
     }
@@ -168,7 +179,7 @@ fn end_longest_waiting(open: &HashMap<u64, Arc<Connection>>) {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.connections.lock().remove(&self.number);
-        self.connections.closed.notify_one();
+        self.connections.closed.notify_waiters();
     }
 }
 
@@ -176,33 +187,91 @@ impl Drop for Registered {
 mod tests {
     use super::*;
 
+    async fn admitted(connections: &Arc<Connections>) -> Registered {
+        connections.admit(|| usize::MAX).await
+    }
+
+    /// Ends when it is told to.
+    fn obedient(registered: Registered) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(async move { registered.connection.end.cancelled().await })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_longest_waiting_connection_makes_room_and_busy_ones_stay() {
         let connections = Arc::new(Connections::default());
-        let busy = connections.register();
+        let busy = admitted(&connections).await;
         busy.connection.enter(Phase::Busy);
         tokio::time::advance(Duration::from_secs(1)).await;
-        let old = connections.register();
+        let old = obedient(admitted(&connections).await);
         tokio::time::advance(Duration::from_secs(1)).await;
-        let young = connections.register();
+        let young = admitted(&connections).await;
 
-        let ended = old.connection.end.clone();
-        let owner = tokio::spawn(async move {
-            ended.cancelled().await;
-            drop(old);
+        let new = connections.admit(|| 3).await;
+
+        old.await.unwrap();
+        assert!([busy, young, new].iter().all(|kept| !kept.connection.end.is_cancelled()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_ended_before_somebody_needs_the_place() {
+        let connections = Arc::new(Connections::default());
+
+        let only = connections.admit(|| 1).await;
+
+        assert!(!only.connection.end.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_connection_makes_room_once_it_rests_or_the_limit_grows() {
+        let connections = Arc::new(Connections::default());
+        let busy = admitted(&connections).await;
+        let connection = Arc::clone(&busy.connection);
+        connection.enter(Phase::Busy);
+        obedient(busy);
+        let limit = AtomicU64::new(1);
+        let next = || async {
+            let admitted = connections.admit(|| limit.load(Relaxed) as usize);
+            timeout(Duration::from_secs(1), admitted).await.ok()
+        };
+
+        assert!(next().await.is_none());
+        assert!(!connection.end.is_cancelled());
+        connection.enter(Phase::Idle);
+        let second = next().await.unwrap();
+        second.connection.enter(Phase::Busy);
+        limit.store(2, Relaxed);
+
+        assert!(next().await.is_some());
+        assert!(connection.end.is_cancelled() && !second.connection.end.is_cancelled());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn the_table_never_exceeds_its_limit_and_everybody_gets_in() {
+        let connections = Arc::new(Connections::default());
+        let listeners = (0..4).map(|_| {
+            let connections = Arc::clone(&connections);
+            tokio::spawn(async move {
+                for _ in 0..500 {
+                    let admitted = connections.admit(|| 3).await;
+                    assert!(connections.lock().len() <= 3);
+                    obedient(admitted);
+                }
+            })
         });
-        connections.room(3).await;
 
-        owner.await.unwrap();
-        assert!(!busy.connection.end.is_cancelled());
-        assert!(!young.connection.end.is_cancelled());
+        for listener in listeners.collect::<Vec<_>>() {
+            listener.await.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn slow_headers_end_before_idle_connections_do() {
         let connections = Arc::new(Connections::default());
-        let (slow, idle, busy) =
-            (connections.register(), connections.register(), connections.register());
+        let (slow, idle, busy) = (
+            admitted(&connections).await,
+            admitted(&connections).await,
+            admitted(&connections).await,
+        );
         idle.connection.enter(Phase::Idle);
         busy.connection.enter(Phase::Busy);
         let sweep = || connections.sweep(Duration::from_secs(10), Duration::from_secs(75));

@@ -101,31 +101,21 @@ impl Server {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
-        while let Some((stream, peer)) = self.next_connection(&listener).await {
-            let registered = self.connections.register();
+        let next = || self.stopping.run_until_cancelled(self.next_connection(&listener));
+        while let Some((stream, peer, registered)) = next().await {
             let server = Arc::clone(&self);
             self.tasks.spawn(async move { server.serve(stream, peer, registered).await });
         }
     }
 
-    async fn next_connection(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    async fn next_connection(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, Registered) {
         loop {
-            let limit = self.app.settings().http.max_connections;
-            let next = async {
-                let accepted = listener.accept().await;
-                // Only now: nobody is sent away for a client that has not come.
-                if accepted.is_ok() {
-                    self.connections.room(limit).await;
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Only now: nobody is sent away for a client that has not come.
+                    let limit = || self.app.settings().http.max_connections;
+                    return (stream, peer, self.connections.admit(limit).await);
                 }
-                accepted
-            };
-            let accepted = tokio::select! {
-                biased;
-                () = self.stopping.cancelled() => return None,
-                accepted = next => accepted,
-            };
-            match accepted {
-                Ok(accepted) => return Some(accepted),
                 // The client went away before we came to it.
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
