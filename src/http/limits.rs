@@ -17,6 +17,7 @@ use http_body_util::LengthLimitError;
 
 use super::{
     body::Guarded,
+    connections::{Phase, Reading},
     error::{HttpError, closing},
 };
 use crate::app::App;
@@ -60,6 +61,7 @@ pub(super) async fn limit(
     let body = if body.is_end_stream() {
         Body::empty()
     } else {
+        let _reading = Reading::begin(&parts.extensions, Phase::Body);
         let read = axum::body::to_bytes(body, settings.http.max_body_bytes);
         match tokio::time::timeout(settings.http.body_timeout, read).await {
             Ok(Ok(bytes)) => Body::from(bytes),

@@ -30,7 +30,7 @@ use super::{
     connections::{Connection, Connections, Phase, Registered},
     context::Peer,
 };
-use crate::app::App;
+use crate::{app::App, auth::Source};
 
 /// Most bytes of one request's header; hyper answers 431 beyond.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -114,7 +114,11 @@ impl Server {
                 Ok((stream, peer)) => {
                     // Only now: nobody is sent away for a client that has not come.
                     let limit = || self.app.settings().http.max_connections;
-                    return (stream, peer, self.connections.admit(limit).await);
+                    return (
+                        stream,
+                        peer,
+                        self.connections.admit(Source::of(peer.ip()), limit).await,
+                    );
                 }
                 // The client went away before we came to it.
                 Err(error) if is_of_the_client(&error) => {}
@@ -182,7 +186,7 @@ impl Server {
         if let Err(error) = served {
             tracing::debug!(%peer, %error, "connection ended");
         }
-        connection.enter(Phase::Header);
+        connection.enter(Phase::Closing);
         let close = lingering_close(http.into_parts().io.into_inner());
         tokio::select! {
             () = close => {}
@@ -198,6 +202,7 @@ impl Server {
         busy: Busy,
     ) -> Result<Response<Body>, Infallible> {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Arc::clone(&busy.0));
         let mut response = self.router.clone().call(request.map(Body::new)).await?;
         if self.stopping.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

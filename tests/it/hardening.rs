@@ -1,0 +1,38 @@
+//! What a hostile or careless neighbour may try, and what it must not achieve.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use crate::support::{PATIENCE, TestDaemon};
+
+const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// A connection on which this was sent.
+fn sent(daemon: &TestDaemon, bytes: impl AsRef<[u8]>) -> TcpStream {
+    let mut stream = TcpStream::connect(daemon.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes.as_ref()).unwrap();
+    stream
+}
+
+/// Whatever comes until the server closes the connection.
+fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_body_that_is_refused_and_never_comes_keeps_nobody_waiting() {
+    let daemon = TestDaemon::builder().env("FLEET_MCP_HTTP_MAX_CONNECTIONS", "1").start();
+    let start = Instant::now();
+
+    let refused = sent(&daemon, "POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
+    assert!(rest(sent(&daemon, HEALTH)).starts_with("HTTP/1.1 200 "));
+
+    drop(refused);
+    assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+}
