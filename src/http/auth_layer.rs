@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::{
     body::Revocable,
-    connections::{Phase, Reading},
+    connection::{Phase, Reading},
     context::{Outline, context},
     error::closing,
 };

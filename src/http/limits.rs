@@ -17,7 +17,7 @@ use http_body_util::LengthLimitError;
 
 use super::{
     body::Guarded,
-    connections::{Phase, Reading},
+    connection::{Phase, Reading},
     error::{HttpError, closing},
 };
 use crate::app::App;

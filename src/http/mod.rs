@@ -2,6 +2,7 @@
 
 mod auth_layer;
 mod body;
+mod connection;
 mod connections;
 mod context;
 mod error;
@@ -13,6 +14,7 @@ mod plain;
 mod request_log;
 pub mod server;
 pub mod tls;
+mod watched;
 
 use std::sync::Arc;
 

@@ -36,3 +36,37 @@ fn a_body_that_is_refused_and_never_comes_keeps_nobody_waiting() {
     drop(refused);
     assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
 }
+
+/// A daemon whose list of projects has many megabytes: more than the kernel takes for a client that
+/// doesn't read.
+fn talkative() -> TestDaemon {
+    let builder = TestDaemon::builder().env("FLEET_MCP_HTTP_IDLE_TIMEOUT", "100ms");
+    let directory = builder.home().join(".config/fleet-mcp/conf.d");
+    std::fs::create_dir_all(&directory).unwrap();
+    let description = "x".repeat(1_000_000);
+    for file in 0..14 {
+        let text = format!("[projects.p{file}]\ndescription = \"{description}\"\n");
+        std::fs::write(directory.join(format!("{file:02}.toml")), text).unwrap();
+    }
+    builder.start()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the client rests")]
+fn a_client_that_reads_slowly_gets_the_whole_answer() {
+    let daemon = talkative();
+    let request = format!(
+        "GET /mcp/list_agent_projects HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
+        daemon.token()
+    );
+    let resting = sent(&daemon, &request);
+    let told_to_stop = sent(&daemon, &request);
+
+    // Far longer than the idle timeout and its sweep, and than a stopping daemon waits for requests.
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(rest(resting).ends_with('}'));
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(1_500));
+
+    assert!(rest(told_to_stop).ends_with('}'));
+}
