@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     middleware::from_fn_with_state,
     routing::{any, any_service, get},
 };
@@ -40,6 +41,8 @@ pub fn router(app: &Arc<App>, shutdown: CancellationToken) -> Router {
         .route("/mcp/", any_service(mcp))
         .route("/mcp/{tool}", get(plain::get).post(plain::post).fallback(plain::other_method))
         .fallback(async || HttpError::not_found("there is nothing here; MCP is at /mcp"))
+        // Ours is the only limit of bodies.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state((Arc::clone(app), InFlight::default()), limits::limit))
         .layer(from_fn_with_state(Arc::clone(app), auth_layer::authenticate))
         .layer(from_fn_with_state(Arc::clone(app), guard::guard));

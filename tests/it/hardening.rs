@@ -70,3 +70,15 @@ fn a_client_that_reads_slowly_gets_the_whole_answer() {
 
     assert!(rest(told_to_stop).ends_with('}'));
 }
+
+#[test]
+fn a_body_may_be_as_large_as_the_settings_say_in_the_plain_form_too() {
+    let daemon = TestDaemon::start();
+    let body = format!(r#"{{"x":"{}"}}"#, "x".repeat(3_000_000));
+
+    let response = daemon.post("/mcp/list_agents", body).bearer(&daemon.token()).send();
+
+    // It was read: what is wrong with it is its argument.
+    assert_eq!(response.status, 400, "{}", response.body);
+    assert!(response.body.contains("INVALID_INPUT"), "{}", response.body);
+}
