@@ -11,6 +11,7 @@ mod health;
 mod limits;
 mod mcp;
 mod plain;
+mod request_body;
 mod request_log;
 pub mod server;
 pub mod tls;
@@ -26,7 +27,7 @@ use axum::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{error::HttpError, limits::InFlight};
+use self::{error::HttpError, limits::Limits};
 use crate::app::App;
 
 /// Every route of the data plane on one screen. `shutdown` ends open streams.
@@ -43,7 +44,7 @@ pub fn router(app: &Arc<App>, shutdown: CancellationToken) -> Router {
         .fallback(async || HttpError::not_found("there is nothing here; MCP is at /mcp"))
         // Ours is the only limit of bodies.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state((Arc::clone(app), InFlight::default()), limits::limit))
+        .layer(from_fn_with_state((Arc::clone(app), Limits::default()), limits::limit))
         .layer(from_fn_with_state(Arc::clone(app), auth_layer::authenticate))
         .layer(from_fn_with_state(Arc::clone(app), guard::guard));
     // Clients that are refused probe these; a plain 404 ends their search, and it is no offence.

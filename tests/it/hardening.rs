@@ -82,3 +82,28 @@ fn a_body_may_be_as_large_as_the_settings_say_in_the_plain_form_too() {
     assert_eq!(response.status, 400, "{}", response.body);
     assert!(response.body.contains("INVALID_INPUT"), "{}", response.body);
 }
+
+#[test]
+fn a_body_of_too_many_values_is_refused_before_it_is_taken_apart() {
+    let daemon = TestDaemon::start();
+    let token = daemon.token();
+
+    for value in ["0", "[]", "{}", "[0]", r#"{"":0}"#] {
+        let values = vec![value; 4_000_000 / (value.len() + 1)].join(",");
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"list_agents","arguments":{{"a":[{values}]}}}}}}"#
+        );
+        let request = daemon
+            .post("/mcp", body)
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/json, text/event-stream");
+        let response = request.bearer(&token).send();
+        assert_eq!(response.status, 400, "{value}");
+        assert!(response.body.contains("more than 2000 values"), "{}", response.body);
+    }
+
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 64 * 1024, "{kib} KiB at most");
+}
