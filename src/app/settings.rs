@@ -50,8 +50,10 @@ pub struct HttpSettings {
     pub allowed_hosts: Vec<String>,
     /// Origins that browsers may come from besides the own host and loopback.
     pub allowed_origins: Vec<String>,
-    /// Peers whose `Forwarded` and `X-Forwarded-For` headers are believed.
+    /// Peers that are believed when they say whom they forward for.
     pub trusted_proxies: Vec<IpNet>,
+    /// In which header they say it. The other one is what their client claims.
+    pub forwarded_header: ForwardedHeader,
     /// The URL that clients reach this server by, if it is not the listening address.
     pub public_url: Option<String>,
     /// Largest request body, in bytes. Default 4 MiB.
@@ -80,6 +82,7 @@ impl HttpSettings {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             public_url: None,
             max_body_bytes: 0,
             header_timeout: Duration::ZERO,
@@ -91,6 +94,16 @@ impl HttpSettings {
             tls: None,
         }
     }
+}
+
+/// The header in which a proxy says whom it forwards for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, as nearly all proxies set it.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` of RFC 7239.
+    Forwarded,
 }
 
 /// `[http.tls]`

@@ -119,7 +119,14 @@ pub const KEYS: &[Key] = &[
         variable: "FLEET_MCP_HTTP_TRUSTED_PROXIES",
         kind: Kind::Networks,
         default: Preset::Nothing,
-        help: "Peers whose Forwarded and X-Forwarded-For headers are believed.",
+        help: "Peers that are believed when they say whom they forward for.",
+    },
+    Key {
+        path: "http.forwarded_header",
+        variable: "FLEET_MCP_HTTP_FORWARDED_HEADER",
+        kind: Kind::OneOf(&["x-forwarded-for", "forwarded"]),
+        default: Preset::Value("x-forwarded-for"),
+        help: "The header in which they say it; it must be one that they set or append to.",
     },
     Key {
         path: "http.public_url",

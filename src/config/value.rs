@@ -15,7 +15,10 @@ use super::{
     fragment::Raw,
     kind::{Kind, MAX_PROSE},
 };
-use crate::fleet::{Driver, Permissions};
+use crate::{
+    app::settings::ForwardedHeader,
+    fleet::{Driver, Permissions},
+};
 
 impl Raw {
     /// The value for a message: on one line, and short.
@@ -228,6 +231,15 @@ pub(super) fn host_name(text: &str) -> Option<String> {
     let valid = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let good = !text.is_empty() && text.len() <= 253 && text.chars().all(valid);
     good.then(|| text.to_ascii_lowercase())
+}
+
+/// The header's name, in any case, as HTTP has it.
+pub(super) fn forwarded_header(raw: &Raw, _: Kind) -> Option<ForwardedHeader> {
+    match raw.text()?.to_ascii_lowercase().as_str() {
+        "x-forwarded-for" => Some(ForwardedHeader::XForwardedFor),
+        "forwarded" => Some(ForwardedHeader::Forwarded),
+        _ => None,
+    }
 }
 
 pub(super) fn network(text: &str) -> Option<IpNet> {

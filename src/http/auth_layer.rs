@@ -8,14 +8,18 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use bytes::Bytes;
 use http::{
     HeaderValue, StatusCode,
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
 };
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use super::{
     body::Revocable,
+    connection::{Phase, Reading},
     context::{Outline, context},
     error::closing,
 };
@@ -26,8 +30,10 @@ use crate::{
 
 /// Most bytes of a refused request's body that are read before the answer.
 const MAX_DRAIN: usize = 64 * 1024;
-/// How long a refused client may take to send them.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a refused client may pause while it sends them, and how long it may take in all: long
+/// enough for a body that is on its way, too short to keep anyone busy.
+const DRAIN_SILENCE: Duration = Duration::from_millis(50);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Lets a request with a valid token pass as its principal and refuses all others with 401; while
 /// authentication is off, lets them pass as well, and notes who would have been refused.
@@ -45,7 +51,7 @@ pub(super) async fn authenticate(
     match judged {
         Err((refusal, digest)) if enforced => {
             let outline = Outline::of(&request);
-            refuse(&app, &outline, refusal, digest, request.into_body()).await
+            refuse(&app, &outline, refusal, digest, request).await
         }
         Err((refusal, digest)) => {
             Outline::of(&request).tell(|info| app.refusals.passed(refusal, digest, info));
@@ -84,7 +90,7 @@ async fn run_until_revoked(app: &App, issued: &Issued, request: Request, next: N
         }
         None => {
             let digest = Some(issued.token.digest);
-            closing(refuse(app, &outline, Refusal::Revoked, digest, Body::empty()).await)
+            closing(refuse(app, &outline, Refusal::Revoked, digest, Request::default()).await)
         }
     }
 }
@@ -95,10 +101,10 @@ async fn refuse(
     outline: &Outline,
     refusal: Refusal,
     digest: Option<Digest>,
-    body: Body,
+    request: Request,
 ) -> Response {
     outline.tell(|info| app.refusals.unauthorized(refusal, digest, info));
-    let drained = drain(body).await;
+    let drained = drain(request).await;
     let mut response = unauthorized(refusal);
     if let Ok(request_id) = HeaderValue::try_from(outline.request_id()) {
         response.headers_mut().insert("x-request-id", request_id);
@@ -106,17 +112,34 @@ async fn refuse(
     if drained { response } else { closing(response) }
 }
 
-/// Reads a bounded part of the body, because hyper closes a connection with unread bytes without
-/// saying so, and the client then sees a reset in place of the 401.
-async fn drain(body: Body) -> bool {
+/// Reads on for a bounded part of the body, so that the connection can be kept: a client that sends
+/// its whole request before it looks at the answer finds it. Whether all of it was read.
+///
+/// The place of a client that keeps us waiting here may go to somebody else.
+async fn drain(request: Request) -> bool {
+    let (parts, mut body) = request.into_parts();
     if body.is_end_stream() {
         return true;
     }
     if body.size_hint().lower() > MAX_DRAIN as u64 {
         return false;
     }
-    let read = axum::body::to_bytes(body, MAX_DRAIN);
-    matches!(tokio::time::timeout(DRAIN_TIMEOUT, read).await, Ok(Ok(_)))
+    let _reading = Reading::begin(&parts.extensions, Phase::Refused);
+    let read = async {
+        let mut length = 0;
+        while let Ok(frame) = timeout(DRAIN_SILENCE, body.frame()).await {
+            match frame {
+                None => return true,
+                Some(Ok(frame)) => length += frame.data_ref().map_or(0, Bytes::len),
+                Some(Err(_)) => return false,
+            }
+            if length > MAX_DRAIN {
+                return false;
+            }
+        }
+        false
+    };
+    timeout(DRAIN_TIMEOUT, read).await.unwrap_or(false)
 }
 
 /// The specification's body and RFC 6750's challenge.

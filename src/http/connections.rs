@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,78 +14,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::Notify, time::timeout};
+
+use super::connection::{Connection, Phase, SEND_TIMEOUT};
+use crate::auth::Source;
+
+#[cfg(test)]
+mod tests;
 
 /// How long a new client waits before another look for a connection that has come to rest.
 const CROWDED_PAUSE: Duration = Duration::from_millis(20);
-
-/// What a connection is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
-pub(super) enum Phase {
-    /// The client has to send something: the TLS handshake or a request's header.
-    Header = 0,
-    /// A request is being answered.
-    Busy = 1,
-    /// Between two requests.
-    Idle = 2,
-}
-
-impl Phase {
-    const BITS: u64 = 2;
-
-    fn of(state: u64) -> Self {
-        match state & 0b11 {
-            0 => Self::Header,
-            1 => Self::Busy,
-            _ => Self::Idle,
-        }
-    }
-}
-
-/// One open connection, as its task and the janitor share it.
-#[derive(Debug)]
-pub(super) struct Connection {
-    start: Instant,
-    /// Milliseconds since `start`, then two bits of [`Phase`].
-    state: AtomicU64,
-    /// Fires when it has to end.
-    pub(super) end: CancellationToken,
-}
-
-impl Connection {
-    fn new() -> Self {
-        let state = AtomicU64::new(Phase::Header as u64);
-        Self { start: Instant::now(), state, end: CancellationToken::new() }
-    }
-
-    pub(super) fn enter(&self, phase: Phase) {
-        let millis = self.start.elapsed().as_millis() as u64;
-        self.state.store(millis << Phase::BITS | phase as u64, Relaxed);
-    }
-
-    /// Bytes came in: between two requests, they begin a header.
-    pub(super) fn received(&self) {
-        if Phase::of(self.state.load(Relaxed)) == Phase::Idle {
-            self.enter(Phase::Header);
-        }
-    }
-
-    /// Whether a request is being answered.
-    pub(super) fn is_busy(&self) -> bool {
-        Phase::of(self.state.load(Relaxed)) == Phase::Busy
-    }
-
-    fn phase(&self) -> (Phase, Duration) {
-        let state = self.state.load(Relaxed);
-        let since = Duration::from_millis(state >> Phase::BITS);
-        (Phase::of(state), self.start.elapsed().saturating_sub(since))
-    }
-}
 
 /// All open connections.
 #[derive(Debug, Default)]
@@ -102,40 +41,52 @@ pub(super) struct Registered {
 }
 
 impl Connections {
-    /// Notes a new connection.
-    pub(super) fn register(self: &Arc<Self>) -> Registered {
-        let number = self.next.fetch_add(1, Relaxed);
-        let connection = Arc::new(Connection::new());
-        self.lock().insert(number, Arc::clone(&connection));
-        Registered { connections: Arc::clone(self), number, connection }
-    }
-
-    /// Waits until another connection fits. Makes room by ending the one that has waited longest
-    /// for its client; while all are busy, new ones wait, all but the first in the kernel's queue.
+    /// Notes a new connection, once it fits. Makes room by ending one that waits for its client;
+    /// while all are busy, the new one waits. The limit is asked for at each look, because it may
+    /// change meanwhile.
     ///
     /// Cancel safe.
-    pub(super) async fn room(&self, limit: usize) {
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        source: Source,
+        limit: impl Fn() -> usize,
+    ) -> Registered {
         loop {
-            let closed = self.closed.notified();
-            {
-                let open = self.lock();
-                if open.len() < limit {
-                    return;
-                }
-                end_longest_waiting(&open);
+            let mut closed = pin!(self.closed.notified());
+            // From here on no closing is missed.
+            closed.as_mut().enable();
+            if let Some(registered) = self.try_admit(source, limit()) {
+                return registered;
             }
             // A busy one may come to rest meanwhile.
             let _ = timeout(CROWDED_PAUSE, closed).await;
         }
     }
 
+    fn try_admit(self: &Arc<Self>, source: Source, limit: usize) -> Option<Registered> {
+        let mut open = self.lock();
+        if open.len() < limit {
+            let number = self.next.fetch_add(1, Relaxed);
+            let connection = Arc::new(Connection::new(source));
+            open.insert(number, Arc::clone(&connection));
+            return Some(Registered { connections: Arc::clone(self), number, connection });
+        }
+        // One that was told to end will make room soon: no need to tell another.
+        if live(&open).count() >= limit {
+            end_one(&open, source);
+        }
+        None
+    }
+
     /// Ends connections that overstay their phase.
     pub(super) fn sweep(&self, header_timeout: Duration, idle_timeout: Duration) {
         for connection in self.lock().values() {
-            let over = match connection.phase() {
-                (Phase::Header, age) => age >= header_timeout,
-                (Phase::Idle, age) => age >= idle_timeout,
-                (Phase::Busy, _) => false,
+            let over = match (connection.stalled(), connection.phase()) {
+                (Some(age), _) => age >= SEND_TIMEOUT,
+                (None, (Phase::Header, age)) => age >= header_timeout,
+                (None, (Phase::Idle, age)) => age >= idle_timeout,
+                // These have limits of their own.
+                (None, (Phase::Busy | Phase::Body | Phase::Refused | Phase::Closing, _)) => false,
             };
             if over {
                 connection.end.cancel();
@@ -143,10 +94,13 @@ impl Connections {
         }
     }
 
-    /// Ends those that wait for their client.
+    /// Ends those that wait for a request.
     pub(super) fn end_waiting(&self) {
         let open = self.lock();
-        let waiting = open.values().filter(|connection| connection.phase().0 != Phase::Busy);
+        let waiting = open.values().filter(|connection| {
+            let waits = matches!(connection.phase().0, Phase::Header | Phase::Idle);
+            waits && connection.stalled().is_none()
+        });
         waiting.for_each(|connection| connection.end.cancel());
     }
 
@@ -155,12 +109,20 @@ impl Connections {
     }
 }
 
-fn end_longest_waiting(open: &HashMap<u64, Arc<Connection>>) {
-    let waiting = open
-        .values()
-        .map(|connection| (connection.phase(), connection))
-        .filter(|((phase, _), connection)| *phase != Phase::Busy && !connection.end.is_cancelled());
-    if let Some((_, connection)) = waiting.max_by_key(|((_, age), _)| *age) {
+/// Those that were not told to end yet.
+fn live(open: &HashMap<u64, Arc<Connection>>) -> impl Iterator<Item = &Arc<Connection>> {
+    open.values().filter(|connection| !connection.end.is_cancelled())
+}
+
+/// Ends the most dispensable one of the source that has most connections, the newcomer counted:
+/// whoever crowds the server makes room for the others.
+fn end_one(open: &HashMap<u64, Arc<Connection>>, newcomer: Source) {
+    let mut crowds = HashMap::from([(newcomer, 1_usize)]);
+    live(open).for_each(|connection| *crowds.entry(connection.source).or_default() += 1);
+    let victim = live(open)
+        .filter_map(|connection| Some((connection.dispensable()?, connection)))
+        .max_by_key(|(rank, connection)| (crowds.get(&connection.source), *rank));
+    if let Some((_, connection)) = victim {
         connection.end.cancel();
     }
 }
@@ -168,56 +130,6 @@ fn end_longest_waiting(open: &HashMap<u64, Arc<Connection>>) {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.connections.lock().remove(&self.number);
-        self.connections.closed.notify_one();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_longest_waiting_connection_makes_room_and_busy_ones_stay() {
-        let connections = Arc::new(Connections::default());
-        let busy = connections.register();
-        busy.connection.enter(Phase::Busy);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let old = connections.register();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let young = connections.register();
-
-        let ended = old.connection.end.clone();
-        let owner = tokio::spawn(async move {
-            ended.cancelled().await;
-            drop(old);
-        });
-        connections.room(3).await;
-
-        owner.await.unwrap();
-        assert!(!busy.connection.end.is_cancelled());
-        assert!(!young.connection.end.is_cancelled());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn slow_headers_end_before_idle_connections_do() {
-        let connections = Arc::new(Connections::default());
-        let (slow, idle, busy) =
-            (connections.register(), connections.register(), connections.register());
-        idle.connection.enter(Phase::Idle);
-        busy.connection.enter(Phase::Busy);
-        let sweep = || connections.sweep(Duration::from_secs(10), Duration::from_secs(75));
-        let ended = |r: &Registered| r.connection.end.is_cancelled();
-
-        tokio::time::advance(Duration::from_secs(10)).await;
-        sweep();
-        assert!(ended(&slow) && !ended(&idle) && !ended(&busy));
-        idle.connection.received();
-        tokio::time::advance(Duration::from_secs(9)).await;
-        sweep();
-        assert!(!ended(&idle));
-        tokio::time::advance(Duration::from_secs(2)).await;
-        sweep();
-
-        assert!(ended(&idle) && !ended(&busy));
+        self.connections.closed.notify_waiters();
     }
 }

@@ -13,7 +13,10 @@ use axum::extract::Request;
 use http::{HeaderMap, HeaderValue, Method, Uri, header::USER_AGENT};
 use ipnet::IpNet;
 
-use crate::app::audit::RequestInfo;
+use crate::app::{audit::RequestInfo, settings::ForwardedHeader};
+
+/// The most proxies in a row that are looked through.
+const MAX_HOPS: usize = 32;
 
 /// The other end of the TCP connection; the accept loop adds it to each request.
 #[derive(Debug, Clone, Copy)]
@@ -29,11 +32,11 @@ pub(crate) struct Context {
 
 impl Context {
     /// Names the request and finds out who sent it.
-    pub(crate) fn of(request: &Request, trusted_proxies: &[IpNet]) -> Self {
+    pub(crate) fn of(request: &Request, trusted: &[IpNet], header: ForwardedHeader) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let peer = request.extensions().get::<Peer>().map_or(unknown, |peer| peer.0);
-        let client = seen_through(peer, request.headers(), trusted_proxies);
+        let client = seen_through(peer, request.headers(), trusted, header);
         Self { client, number: NUMBER.fetch_add(1, Relaxed) }
     }
 
@@ -46,7 +49,7 @@ impl Context {
 
 /// The context that the outermost layer added.
 pub(crate) fn context(request: &Request) -> Context {
-    let missing = || Context::of(request, &[]);
+    let missing = || Context::of(request, &[], ForwardedHeader::default());
     request.extensions().get::<Context>().copied().unwrap_or_else(missing)
 }
 
@@ -88,10 +91,15 @@ impl Outline {
 /// The client behind a trusted proxy: the right-most address that is not itself a trusted proxy's,
 /// since everything left of it is what the client claims. Anything unreadable ends the search at
 /// the last address that was vouched for.
-fn seen_through(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> SocketAddr {
+fn seen_through(
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+    header: ForwardedHeader,
+) -> SocketAddr {
     let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip.to_canonical()));
     let mut client = peer;
-    let mut hops = forwarded_for(headers).into_iter().rev();
+    let mut hops = hops(headers, header).take(MAX_HOPS);
     while is_trusted(client.ip()) {
         match hops.next() {
             Some(Some(hop)) => client = hop,
@@ -101,19 +109,19 @@ fn seen_through(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Soc
     client
 }
 
-/// The addresses of `Forwarded`, or else of `X-Forwarded-For`, from client to proxy; `None` where
-/// an entry is no address.
-fn forwarded_for(headers: &HeaderMap) -> Vec<Option<SocketAddr>> {
-    let entries = |name: &'static str| {
-        let text = |value: &HeaderValue| value.to_str().unwrap_or("?").to_owned();
-        headers.get_all(name).iter().map(text).collect::<Vec<_>>().join(",")
+/// The addresses that the header lists, from proxy to client; `None` where an entry is no address.
+/// Nothing is read before it is asked for.
+fn hops(
+    headers: &HeaderMap,
+    header: ForwardedHeader,
+) -> impl Iterator<Item = Option<SocketAddr>> + '_ {
+    let (name, read): (_, fn(&str) -> Option<SocketAddr>) = match header {
+        ForwardedHeader::XForwardedFor => ("x-forwarded-for", address),
+        ForwardedHeader::Forwarded => ("forwarded", |element| address(for_parameter(element)?)),
     };
-    let forwarded = entries("forwarded");
-    if forwarded.is_empty() {
-        let list = entries("x-forwarded-for");
-        return list.split(',').filter(|entry| !entry.is_empty()).map(address).collect();
-    }
-    forwarded.split(',').map(|element| address(for_parameter(element)?)).collect()
+    let values = headers.get_all(name).iter().rev();
+    let entries = values.flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
+    entries.filter(|entry| !entry.is_empty()).map(read)
 }
 
 /// `for=` of one element of a `Forwarded` header.
@@ -136,11 +144,13 @@ fn address(text: &str) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    fn client(peer: &str, header: &'static str, value: &str) -> String {
-        let mut headers = HeaderMap::new();
-        headers.insert(header, value.parse().unwrap());
+    fn client(peer: &str, believed: ForwardedHeader, headers: &[(&'static str, &str)]) -> String {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
         let trusted = ["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
-        seen_through(peer.parse().unwrap(), &headers, &trusted).ip().to_string()
+        seen_through(peer.parse().unwrap(), &map, &trusted, believed).ip().to_string()
     }
 
     #[test]
@@ -162,7 +172,34 @@ mod tests {
             ("[::ffff:127.0.0.1]:1", "x-forwarded-for", "203.0.113.7", "203.0.113.7"),
         ];
         for (peer, header, value, expected) in table {
-            assert_eq!(client(peer, header, value), expected, "{peer} {header}: {value}");
+            let believed = match header {
+                "forwarded" => ForwardedHeader::Forwarded,
+                _ => ForwardedHeader::XForwardedFor,
+            };
+            let found = client(peer, believed, &[(header, value)]);
+            assert_eq!(found, expected, "{peer} {header}: {value}");
         }
+    }
+
+    #[test]
+    fn the_header_that_the_proxy_does_not_set_is_ignored() {
+        let both = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "7.7.7.7")];
+
+        let client = |believed| client("127.0.0.1:1", believed, &both);
+
+        assert_eq!(client(ForwardedHeader::XForwardedFor), "7.7.7.7");
+        assert_eq!(client(ForwardedHeader::Forwarded), "6.6.6.6");
+    }
+
+    #[test]
+    fn several_headers_are_one_list_and_a_very_long_one_is_not_followed() {
+        let client = |values: &[&str]| {
+            let headers: Vec<_> = values.iter().map(|value| ("x-forwarded-for", *value)).collect();
+            client("127.0.0.1:1", ForwardedHeader::XForwardedFor, &headers)
+        };
+
+        assert_eq!(client(&["1.1.1.1, 7.7.7.7", "10.0.0.9,10.0.0.8"]), "7.7.7.7");
+        assert_eq!(client(&["7.7.7.7", &["10.0.0.9"; MAX_HOPS - 1].join(",")]), "7.7.7.7");
+        assert_eq!(client(&["7.7.7.7", &["10.0.0.9"; MAX_HOPS].join(",")]), "10.0.0.9");
     }
 }

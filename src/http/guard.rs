@@ -26,14 +26,17 @@ use crate::app::{App, settings::HttpSettings};
 ///
 /// While authentication is off and only loopback listens, a foreign Host is DNS rebinding.
 /// Otherwise any Host will do, so that a proxy's public name works at once, unless the settings
-/// list some.
+/// list some. An Origin that is the request's own Host is no foreign page; but while authentication
+/// is off, DNS rebinding could make it one, so the Host must then be one that DNS has no say in, or
+/// one that the settings name.
 pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let settings = app.settings();
-    let loopback_only = !app.enforces_auth() && app.is_loopback_only();
+    let open = !app.enforces_auth();
+    let loopback_only = open && app.is_loopback_only();
     let refused =
         if !host_is_allowed(request.headers(), request.uri(), &settings.http, loopback_only) {
             ("host_not_allowed", "this server does not answer for the Host of the request")
-        } else if !origin_is_allowed(request.headers(), &settings.http) {
+        } else if !origin_is_allowed(request.headers(), &settings.http, open) {
             ("origin_not_allowed", "this server takes no requests from the Origin of the request")
         } else {
             return next.run(request).await;
@@ -63,8 +66,9 @@ fn host_is_allowed(
         && uri.authority().is_none_or(allowed)
 }
 
-fn origin_is_allowed(headers: &HeaderMap, settings: &HttpSettings) -> bool {
+fn origin_is_allowed(headers: &HeaderMap, settings: &HttpSettings, open: bool) -> bool {
     let own = headers.get(HOST).and_then(authority);
+    let own = own.filter(|own| !open || is_ours_for_sure(own, settings));
     headers.get_all(ORIGIN).iter().all(|value| {
         let Ok(text) = value.to_str() else { return false };
         if settings.allowed_origins.iter().any(|origin| origin.eq_ignore_ascii_case(text)) {
@@ -88,9 +92,21 @@ fn names(name: &str, authority: &Authority) -> bool {
     name.eq_ignore_ascii_case(authority.as_str()) || name.eq_ignore_ascii_case(authority.host())
 }
 
+/// Whether this authority can't be somebody else's name that was made to lead here.
+fn is_ours_for_sure(own: &Authority, settings: &HttpSettings) -> bool {
+    let public = settings.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
+    unbracketed(own.host()).parse::<IpAddr>().is_ok()
+        || settings.allowed_hosts.iter().any(|name| names(name, own))
+        || public.is_some_and(|url| url.host().is_some_and(|host| names(host, own)))
+}
+
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+}
+
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&host);
+    let bare = unbracketed(&host);
     host == "localhost"
         || host.ends_with(".localhost")
         || bare.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
@@ -164,7 +180,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, "fleet.example.com".parse().unwrap());
             headers.insert(ORIGIN, origin.parse().unwrap());
-            origin_is_allowed(&headers, &settings)
+            origin_is_allowed(&headers, &settings, false)
         };
 
         for origin in [
@@ -188,6 +204,27 @@ mod tests {
         ] {
             assert!(!allowed(origin), "{origin}");
         }
-        assert!(origin_is_allowed(&HeaderMap::new(), &settings));
+        assert!(origin_is_allowed(&HeaderMap::new(), &settings, false));
+    }
+
+    #[test]
+    fn without_authentication_a_name_is_the_own_host_only_if_the_settings_say_so() {
+        let mut settings = settings(&["fleet.lan"], &[]);
+        settings.public_url = Some("https://fleet.example.com/x".to_owned());
+        let allowed = |host: &str, open| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            headers.insert(ORIGIN, format!("http://{host}").parse().unwrap());
+            origin_is_allowed(&headers, &settings, open)
+        };
+
+        for host in
+            ["192.168.0.7:8000", "[2001:db8::7]:8000", "fleet.lan:8000", "Fleet.example.com"]
+        {
+            assert!(allowed(host, true), "{host}");
+        }
+        for host in ["evil.com:8000", "192.168.0.7.evil.com", "fleet.lan.evil.com"] {
+            assert!(!allowed(host, true) && allowed(host, false), "{host}");
+        }
     }
 }

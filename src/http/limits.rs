@@ -13,17 +13,17 @@ use axum::{
 };
 use http::StatusCode;
 use http_body::Body as _;
-use http_body_util::LengthLimitError;
 
 use super::{
     body::Guarded,
     error::{HttpError, closing},
+    request_body::Memory,
 };
 use crate::app::App;
 
 /// The requests that are being answered now.
 #[derive(Debug, Clone, Default)]
-pub(super) struct InFlight(Arc<AtomicUsize>);
+struct InFlight(Arc<AtomicUsize>);
 
 /// One of them; counts until it is dropped.
 struct Permit(Arc<AtomicUsize>);
@@ -42,32 +42,31 @@ impl Drop for Permit {
     }
 }
 
-/// Refuses a request beyond the limit, and reads the whole body of all others within its bounds of
-/// size and time before anyone works on it.
+/// What all requests share.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Limits {
+    in_flight: InFlight,
+    memory: Memory,
+}
+
+/// Reads the whole body of a request within its bounds before anyone works on it, and refuses the
+/// request if too many are being worked on then: one that is still on its way keeps nobody out.
 pub(super) async fn limit(
-    State((app, in_flight)): State<(Arc<App>, InFlight)>,
+    State((app, limits)): State<(Arc<App>, Limits)>,
     request: Request,
     next: Next,
 ) -> Response {
     let settings = app.settings();
-    let Some(permit) = in_flight.enter(settings.http.max_requests) else {
-        return closing(busy(settings.http.max_requests).into_response());
-    };
+    let http = &settings.http;
     let (parts, body) = request.into_parts();
-    if body.size_hint().lower() > settings.http.max_body_bytes as u64 {
-        return closing(too_large(settings.http.max_body_bytes).into_response());
-    }
-    let body = if body.is_end_stream() {
-        Body::empty()
-    } else {
-        let read = axum::body::to_bytes(body, settings.http.max_body_bytes);
-        match tokio::time::timeout(settings.http.body_timeout, read).await {
-            Ok(Ok(bytes)) => Body::from(bytes),
-            Ok(Err(error)) => {
-                return closing(unreadable(&error, settings.http.max_body_bytes).into_response());
-            }
-            Err(_elapsed) => return closing(too_slow().into_response()),
-        }
+    let read =
+        limits.memory.read(body, &parts.extensions, http.max_body_bytes, http.body_timeout).await;
+    let body = match read {
+        Ok(bytes) => Body::from(bytes),
+        Err(error) => return closing(error.into_response()),
+    };
+    let Some(permit) = limits.in_flight.enter(http.max_requests) else {
+        return busy(http.max_requests).into_response();
     };
     let response = next.run(Request::from_parts(parts, body)).await;
     if response.body().size_hint().exact().is_some() {
@@ -82,22 +81,20 @@ fn busy(limit: usize) -> HttpError {
     HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message)
 }
 
-fn too_large(limit: usize) -> HttpError {
-    let message = format!("the request body is larger than {limit} bytes");
-    HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "INVALID_INPUT", message)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn too_slow() -> HttpError {
-    HttpError::new(StatusCode::REQUEST_TIMEOUT, "INVALID_INPUT", "the request body took too long")
-}
+    #[test]
+    fn a_request_beyond_the_limit_is_told_to_come_back() {
+        let in_flight = InFlight::default();
 
-fn unreadable(error: &axum::Error, limit: usize) -> HttpError {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return too_large(limit);
-        }
-        cause = error.source();
+        let first = in_flight.enter(1);
+        let refused = in_flight.enter(1).is_none();
+        drop(first);
+        let second = in_flight.enter(1);
+
+        assert!(refused && second.is_some());
+        assert_eq!(busy(1).into_response().headers()["retry-after"], "1");
     }
-    HttpError::new(StatusCode::BAD_REQUEST, "INVALID_INPUT", "the request body broke off")
 }

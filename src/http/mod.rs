@@ -2,6 +2,7 @@
 
 mod auth_layer;
 mod body;
+mod connection;
 mod connections;
 mod context;
 mod error;
@@ -10,20 +11,23 @@ mod health;
 mod limits;
 mod mcp;
 mod plain;
+mod request_body;
 mod request_log;
 pub mod server;
 pub mod tls;
+mod watched;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     middleware::from_fn_with_state,
     routing::{any, any_service, get},
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{error::HttpError, limits::InFlight};
+use self::{error::HttpError, limits::Limits};
 use crate::app::App;
 
 /// Every route of the data plane on one screen. `shutdown` ends open streams.
@@ -38,7 +42,9 @@ pub fn router(app: &Arc<App>, shutdown: CancellationToken) -> Router {
         .route("/mcp/", any_service(mcp))
         .route("/mcp/{tool}", get(plain::get).post(plain::post).fallback(plain::other_method))
         .fallback(async || HttpError::not_found("there is nothing here; MCP is at /mcp"))
-        .layer(from_fn_with_state((Arc::clone(app), InFlight::default()), limits::limit))
+        // Ours is the only limit of bodies.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state((Arc::clone(app), Limits::default()), limits::limit))
         .layer(from_fn_with_state(Arc::clone(app), auth_layer::authenticate))
         .layer(from_fn_with_state(Arc::clone(app), guard::guard));
     // Clients that are refused probe these; a plain 404 ends their search, and it is no offence.

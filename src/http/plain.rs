@@ -41,6 +41,8 @@ pub(super) async fn post(
 ) -> Result<Response, HttpError> {
     let tool = find(name, &principal)?;
     let arguments = from_body(&body)?;
+    // A large one makes room for others while the tool works.
+    drop(body);
     answer(tool, Call { app, principal, progress: None }, arguments).await
 }
 

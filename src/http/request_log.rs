@@ -17,7 +17,9 @@ pub(super) async fn request_log(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let context = Context::of(&request, &app.settings().http.trusted_proxies);
+    let settings = app.settings();
+    let context =
+        Context::of(&request, &settings.http.trusted_proxies, settings.http.forwarded_header);
     request.extensions_mut().insert(context);
     if !tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
         return next.run(request).await;

@@ -1,25 +1,16 @@
 //! The accept loop and what happens on each connection.
 
-use std::{
-    convert::Infallible,
-    future::{Future as _, poll_fn},
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::{HeaderValue, Request, Response, header::CONNECTION};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{Sleep, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,10 +18,12 @@ use tower::Service as _;
 
 use super::{
     body::Guarded,
-    connections::{Connection, Connections, Phase, Registered},
+    connection::{Connection, Phase},
+    connections::{Connections, Registered},
     context::Peer,
+    watched::Watched,
 };
-use crate::app::App;
+use crate::{app::App, auth::Source};
 
 /// Most bytes of one request's header; hyper answers 431 beyond.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -40,9 +33,6 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a closing connection is read on, so that its client gets the whole answer.
 const LINGERING_CLOSE: Duration = Duration::from_secs(2);
-/// How long a request goes on after its client has ended its side. Whether the client still listens
-/// can't be known, and a client that went away cancels what it asked for.
-const HANG_UP_GRACE: Duration = Duration::from_secs(1);
 /// How long to wait when the kernel has no descriptor or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -92,9 +82,10 @@ impl Server {
 
     async fn drain(&self, limit: Duration) {
         let drain = async {
-            if timeout(LINGER, self.tasks.wait()).await.is_err() {
+            let mut pause = LINGER;
+            while timeout(pause, self.tasks.wait()).await.is_err() {
                 self.connections.end_waiting();
-                self.tasks.wait().await;
+                pause = SWEEP_INTERVAL;
             }
         };
         let drained = timeout(limit, drain).await;
@@ -106,31 +97,25 @@ impl Server {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
-        while let Some((stream, peer)) = self.next_connection(&listener).await {
-            let registered = self.connections.register();
+        let next = || self.stopping.run_until_cancelled(self.next_connection(&listener));
+        while let Some((stream, peer, registered)) = next().await {
             let server = Arc::clone(&self);
             self.tasks.spawn(async move { server.serve(stream, peer, registered).await });
         }
     }
 
-    async fn next_connection(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    async fn next_connection(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, Registered) {
         loop {
-            let limit = self.app.settings().http.max_connections;
-            let next = async {
-                let accepted = listener.accept().await;
-                // Only now: nobody is sent away for a client that has not come.
-                if accepted.is_ok() {
-                    self.connections.room(limit).await;
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Only now: nobody is sent away for a client that has not come.
+                    let limit = || self.app.settings().http.max_connections;
+                    return (
+                        stream,
+                        peer,
+                        self.connections.admit(Source::of(peer.ip()), limit).await,
+                    );
                 }
-                accepted
-            };
-            let accepted = tokio::select! {
-                biased;
-                () = self.stopping.cancelled() => return None,
-                accepted = next => accepted,
-            };
-            match accepted {
-                Ok(accepted) => return Some(accepted),
                 // The client went away before we came to it.
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
@@ -156,7 +141,7 @@ impl Server {
             tracing::debug!(%error, "can't set TCP_NODELAY");
         }
         let connection = &registered.connection;
-        let stream = Watched { stream, connection: Arc::clone(connection), hung_up: None };
+        let stream = Watched::new(stream, Arc::clone(connection));
         let tls = self.tls.borrow().clone();
         match tls {
             None => self.serve_http(stream, peer, connection).await,
@@ -197,7 +182,7 @@ impl Server {
         if let Err(error) = served {
             tracing::debug!(%peer, %error, "connection ended");
         }
-        connection.enter(Phase::Header);
+        connection.enter(Phase::Closing);
         let close = lingering_close(http.into_parts().io.into_inner());
         tokio::select! {
             () = close => {}
@@ -213,6 +198,7 @@ impl Server {
         busy: Busy,
     ) -> Result<Response<Body>, Infallible> {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Arc::clone(&busy.0));
         let mut response = self.router.clone().call(request.map(Body::new)).await?;
         if self.stopping.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -245,63 +231,5 @@ struct Busy(Arc<Connection>);
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.enter(Phase::Idle);
-    }
-}
-
-/// A stream that tells its connection when bytes come in, and that keeps the client's end to itself
-/// for a while when a request is being answered: hyper drops the request at once, but the client may
-/// only have said all it had to say and be listening still.
-struct Watched {
-    stream: TcpStream,
-    connection: Arc<Connection>,
-    /// Once the client has ended its side in the middle of a request.
-    hung_up: Option<Pin<Box<Sleep>>>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.connection.received();
-        } else if matches!(polled, Poll::Ready(Ok(()))) && self.connection.is_busy() {
-            let grace = || Box::pin(sleep(HANG_UP_GRACE));
-            ready!(self.hung_up.get_or_insert_with(grace).as_mut().poll(cx));
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

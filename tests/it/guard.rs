@@ -224,8 +224,20 @@ fn a_trusted_proxy_says_who_its_client_is() {
 
     let clients = clients(builder.start(), &FORWARDED);
 
-    let (own, known) = ("127.0.0.1", ["203.0.113.7", "203.0.113.8", "2001:db8::9", "2001:db8::a"]);
-    assert_eq!(clients, [&known[..], &[own, own]].concat());
+    let (own, known) = ("127.0.0.1", ["203.0.113.7", "203.0.113.8", "2001:db8::9"]);
+    assert_eq!(clients, [&known[..], &[own; 3]].concat());
+}
+
+#[test]
+fn a_trusted_proxy_may_say_it_in_the_standard_header_instead() {
+    let builder = TestDaemon::builder()
+        .env("FLEET_MCP_HTTP_TRUSTED_PROXIES", "127.0.0.0/8")
+        .env("FLEET_MCP_HTTP_FORWARDED_HEADER", "forwarded");
+
+    let clients = clients(builder.start(), &FORWARDED);
+
+    let own = "127.0.0.1";
+    assert_eq!(clients, [own, own, own, "2001:db8::a", own, own]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod connections;
 mod control_socket;
 mod guard;
 mod guarded_routes;
+mod hardening;
 mod journal;
 mod life_and_death;
 mod mcp_protocol;

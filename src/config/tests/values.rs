@@ -1,6 +1,7 @@
 //! What single values may be, and what follows from them.
 
 use super::*;
+use crate::app::settings::ForwardedHeader;
 
 #[test]
 fn booleans_are_understood_or_refused() {
@@ -138,6 +139,11 @@ fn texts_of_http_are_normalized_or_refused() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(http("http.max_requests", "1").forwarded_header, ForwardedHeader::XForwardedFor);
+    assert_eq!(
+        http("http.forwarded_header", "Forwarded").forwarded_header,
+        ForwardedHeader::Forwarded
+    );
     assert_eq!(
         http("http.public_url", "https://a.b/mcp/").public_url.as_deref(),
         Some("https://a.b/mcp")
@@ -151,6 +157,7 @@ fn texts_of_http_are_normalized_or_refused() {
         ("http.allowed_origins", "https://a/"),
         ("http.allowed_origins", "https://*.a"),
         ("http.trusted_proxies", "10.0.0.0/33"),
+        ("http.forwarded_header", "x-real-ip"),
         ("http.public_url", "ftp://a"),
         ("http.public_url", "a.b"),
         ("http.public_url", "https://a.b:0"),

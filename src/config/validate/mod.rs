@@ -220,6 +220,7 @@ impl Reader<'_> {
             allowed_hosts: self.list("http.allowed_hosts", value::host_name),
             allowed_origins: self.list("http.allowed_origins", value::origin),
             trusted_proxies: self.list("http.trusted_proxies", value::network),
+            forwarded_header: self.get("http.forwarded_header", value::forwarded_header),
             public_url: self.optional("http.public_url", value::url),
             max_body_bytes: self.get("http.max_body_bytes", value::size),
             header_timeout: self.get("http.header_timeout", value::duration),

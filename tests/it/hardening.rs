@@ -1,0 +1,109 @@
+//! What a hostile or careless neighbour may try, and what it must not achieve.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use crate::support::{PATIENCE, TestDaemon};
+
+const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// A connection on which this was sent.
+fn sent(daemon: &TestDaemon, bytes: impl AsRef<[u8]>) -> TcpStream {
+    let mut stream = TcpStream::connect(daemon.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes.as_ref()).unwrap();
+    stream
+}
+
+/// Whatever comes until the server closes the connection.
+fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_body_that_is_refused_and_never_comes_keeps_nobody_waiting() {
+    let daemon = TestDaemon::builder().env("FLEET_MCP_HTTP_MAX_CONNECTIONS", "1").start();
+    let start = Instant::now();
+
+    let refused = sent(&daemon, "POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n");
+    assert!(rest(sent(&daemon, HEALTH)).starts_with("HTTP/1.1 200 "));
+
+    drop(refused);
+    assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+}
+
+/// A daemon whose list of projects has many megabytes: more than the kernel takes for a client that
+/// doesn't read.
+fn talkative() -> TestDaemon {
+    let builder = TestDaemon::builder().env("FLEET_MCP_HTTP_IDLE_TIMEOUT", "100ms");
+    let directory = builder.home().join(".config/fleet-mcp/conf.d");
+    std::fs::create_dir_all(&directory).unwrap();
+    let description = "x".repeat(1_000_000);
+    for file in 0..14 {
+        let text = format!("[projects.p{file}]\ndescription = \"{description}\"\n");
+        std::fs::write(directory.join(format!("{file:02}.toml")), text).unwrap();
+    }
+    builder.start()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the client rests")]
+fn a_client_that_reads_slowly_gets_the_whole_answer() {
+    let daemon = talkative();
+    let request = format!(
+        "GET /mcp/list_agent_projects HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
+        daemon.token()
+    );
+    let resting = sent(&daemon, &request);
+    let told_to_stop = sent(&daemon, &request);
+
+    // Far longer than the idle timeout and its sweep, and than a stopping daemon waits for requests.
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(rest(resting).ends_with('}'));
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(1_500));
+
+    assert!(rest(told_to_stop).ends_with('}'));
+}
+
+#[test]
+fn a_body_may_be_as_large_as_the_settings_say_in_the_plain_form_too() {
+    let daemon = TestDaemon::start();
+    let body = format!(r#"{{"x":"{}"}}"#, "x".repeat(3_000_000));
+
+    let response = daemon.post("/mcp/list_agents", body).bearer(&daemon.token()).send();
+
+    // It was read: what is wrong with it is its argument.
+    assert_eq!(response.status, 400, "{}", response.body);
+    assert!(response.body.contains("INVALID_INPUT"), "{}", response.body);
+}
+
+#[test]
+fn a_body_of_too_many_values_is_refused_before_it_is_taken_apart() {
+    let daemon = TestDaemon::start();
+    let token = daemon.token();
+
+    for value in ["0", "[]", "{}", "[0]", r#"{"":0}"#] {
+        let values = vec![value; 4_000_000 / (value.len() + 1)].join(",");
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"list_agents","arguments":{{"a":[{values}]}}}}}}"#
+        );
+        let request = daemon
+            .post("/mcp", body)
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/json, text/event-stream");
+        let response = request.bearer(&token).send();
+        assert_eq!(response.status, 400, "{value}");
+        assert!(response.body.contains("more than 2000 values"), "{}", response.body);
+    }
+
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 64 * 1024, "{kib} KiB at most");
+}
