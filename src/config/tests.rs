@@ -493,16 +493,3 @@ fn what_is_no_readable_file_is_refused() {
         Machine::new().drop_in("README", "x").drop_in(".#a.toml", "x").drop_in("b.toml~", "x");
     assert_eq!(others.load().unwrap().files.len(), 0);
 }
-
-#[test]
-fn a_broken_configuration_still_tells_where_the_daemon_is() {
-    let of = |text: &str| Machine::new().config(text);
-    let meaningless = of("state_dir = '/s'\n[auth]\nenabled = 'yess'\nnone = 1\n");
-    let no_toml = of("[auth]\nenabled = fales\n");
-    assert_eq!(meaningless.problems().len(), 2);
-    assert!(!no_toml.problems().is_empty());
-
-    assert_eq!(control_socket(&meaningless.sources()), Some("/s/run/control.sock".into()));
-    let usual = no_toml.path("home/.fleet-mcp/run/control.sock");
-    assert_eq!(control_socket(&no_toml.sources()), Some(usual));
-}

@@ -235,3 +235,16 @@ fn only_what_a_running_daemon_cannot_take_over_needs_a_restart() {
     on.auth.enabled = true;
     assert_eq!(needs_restart(&on, &old), ["auth.enabled"]);
 }
+
+#[test]
+fn a_broken_configuration_still_tells_where_the_daemon_is() {
+    let of = |text: &str| Machine::new().config(text);
+    let meaningless = of("state_dir = '/s'\n[auth]\nenabled = 'yess'\nnone = 1\n");
+    let no_toml = of("[auth]\nenabled = fales\n");
+    assert_eq!(meaningless.problems().len(), 2);
+    assert!(!no_toml.problems().is_empty());
+
+    assert_eq!(control_socket(&meaningless.sources()), Some("/s/run/control.sock".into()));
+    let usual = no_toml.path("home/.fleet-mcp/run/control.sock");
+    assert_eq!(control_socket(&no_toml.sources()), Some(usual));
+}
