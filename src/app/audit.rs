@@ -6,7 +6,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::log_targets::AUDIT_TARGET as TARGET;
+use super::{events::Event, log_targets::AUDIT_TARGET as TARGET};
 use crate::{
     auth::{Principal, Refusal, sampler::Summary},
     fleet::AgentId,
@@ -32,6 +32,8 @@ pub mod message_id {
     pub const TOKEN_SHOWN: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a08";
     /// A tool was called that changes something.
     pub const TOOL_CALLED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a0b";
+    /// An agent, or its newest task, is in another state than before.
+    pub const AGENT_CHANGED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a0c";
     /// An agent was deleted.
     pub const AGENT_DELETED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a0a";
     /// A local user was refused on the control socket.
@@ -193,6 +195,20 @@ pub fn tool_called(tool: &str, by: &str, agent: &str, outcome: &str, took: Durat
         FLEET_OUTCOME = outcome,
         FLEET_DURATION_MS = took.as_millis() as u64,
         "{tool} by {by}: {outcome}"
+    );
+}
+
+/// An agent, or its newest task, is in another state than before.
+pub fn agent_changed(event: &Event) {
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = message_id::AGENT_CHANGED,
+        FLEET_EVENT = "agent_changed",
+        FLEET_AGENT = event.agent,
+        FLEET_AGENT_STATUS = event.status,
+        FLEET_TASK_STATE = event.task,
+        FLEET_DETAIL = event.message,
+        "agent `{}` is {}", event.agent, event.status
     );
 }
 

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     App, Phase,
     error::FleetError,
+    events::Event,
     ports::{
         StoreError,
         fleet_store::{Page, Paged},
@@ -64,6 +65,11 @@ impl App {
             let names = snapshot.agents.keys().map(AgentName::as_str);
             FleetError::not_found("agent", name.as_str(), names)
         })
+    }
+
+    /// What happened in the fleet after this event, oldest first.
+    pub fn events_after(&self, id: u64) -> Vec<Event> {
+        self.events.after(id)
     }
 
     /// All projects, by name.

@@ -16,6 +16,7 @@ use crate::fleet::Snapshot;
 pub mod audit;
 pub mod clock;
 pub mod error;
+pub mod events;
 pub mod fleet;
 pub mod log_targets;
 pub mod ports;
@@ -26,6 +27,7 @@ pub mod supervisor;
 pub mod tokens;
 
 use clock::Clock;
+use events::Events;
 use ports::fleet_store::FleetStore;
 use refusals::Refusals;
 use settings::Settings;
@@ -43,6 +45,8 @@ pub struct App {
     fleet: watch::Receiver<Arc<Snapshot>>,
     supervisor: Supervisor,
     store: Arc<dyn FleetStore>,
+    events: Arc<Events>,
+    isolation: String,
     phase: watch::Sender<Phase>,
     listeners: OnceLock<Vec<SocketAddr>>,
     warnings: watch::Sender<Vec<String>>,
@@ -58,6 +62,10 @@ pub struct FleetAccess {
     pub supervisor: Supervisor,
     /// What it remembers.
     pub store: Arc<dyn FleetStore>,
+    /// What happened lately.
+    pub events: Arc<Events>,
+    /// How agents are kept apart from everything else, in words.
+    pub isolation: String,
 }
 
 /// Where the daemon is in its life.
@@ -88,6 +96,8 @@ impl App {
             fleet: fleet.snapshot,
             supervisor: fleet.supervisor,
             store: fleet.store,
+            events: fleet.events,
+            isolation: fleet.isolation,
             phase: watch::Sender::new(Phase::Starting),
             listeners: OnceLock::new(),
             warnings: watch::Sender::default(),

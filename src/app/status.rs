@@ -41,6 +41,8 @@ pub struct Status {
     pub forbidden: u64,
     /// Sources that are not ready for authentication, busiest first.
     pub unready: Vec<(Source, Unready)>,
+    /// How agents are kept apart from everything else.
+    pub isolation: String,
     /// What the operator should look at.
     pub warnings: Vec<String>,
 }
@@ -79,6 +81,7 @@ impl App {
             token_file_state,
             tokens,
             agents: self.agents_by_status(),
+            isolation: self.isolation.clone(),
             unauthorized: self.refusals.counts(),
             forbidden: self.refusals.forbidden_count(),
             unready: self.refusals.unready(),

@@ -64,6 +64,12 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: RoleVerb,
     },
+    /// Print what happened in the fleet since the daemon started
+    Events {
+        /// Go on printing what happens
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Reread configuration and certificates, and reopen the access log
     Reload,
     /// Print what to enter in an MCP client so that it can use this server

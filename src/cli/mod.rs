@@ -3,6 +3,7 @@
 mod agent;
 mod args;
 mod client_config;
+mod events;
 mod failure;
 mod output;
 mod project;
@@ -67,6 +68,7 @@ fn run(args: Args, output: &Output) -> Result<(), Failure> {
             Verb::Role { verb: project::RoleVerb::List { project } } => {
                 project::roles(&client, output, project).await
             }
+            Verb::Events { follow } => events::show(&client, output, follow).await,
             Verb::Reload => reload(&client, output).await,
             Verb::ClientConfig { client: program, url } => {
                 client_config::show(&client, output, program, url).await

@@ -38,6 +38,7 @@ fn render(status: &Status) -> String {
     section("Authentication", vec![authentication(status)]);
     section("Tokens", tokens(status));
     section("Agents", vec![sum(&status.agents, "none")]);
+    section("Isolation", vec![status.isolation.clone()]);
     section("Refused", vec![sum(&status.refused, "nothing yet")]);
     section("Not ready", not_ready(status));
     section("Warnings", status.warnings.clone());

@@ -51,6 +51,8 @@ pub struct Status {
     pub tokens: Vec<Token>,
     /// Agents by status; only those that occur.
     pub agents: Vec<Count>,
+    /// How agents are kept apart from everything else.
+    pub isolation: String,
     /// Refused requests by reason, since the start.
     pub refused: Vec<Count>,
     /// Sources whose requests pass only because authentication is off, busiest first.
@@ -145,6 +147,35 @@ pub struct LogLine {
     pub kind: String,
     /// The text. What an agent wrote is untrusted.
     pub content: String,
+}
+
+/// `GET`, with `?after=ID`: [`EventList`].
+pub const EVENTS: &str = "/v1/events";
+
+/// What happened in the fleet, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventList {
+    /// At most 1,000: the daemon keeps no more, and forgets them when it ends.
+    pub events: Vec<Event>,
+}
+
+/// Something that happened to an agent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    /// Grows with each event since the daemon started: what `after` takes.
+    pub id: u64,
+    /// RFC 3339.
+    pub time: String,
+    /// The agent's name.
+    pub agent: String,
+    /// The agent's status, or `gone`.
+    pub status: String,
+    /// The state of its newest task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// How the task ended, or what the agent asks. Untrusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 /// What a reload did.

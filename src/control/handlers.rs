@@ -19,6 +19,7 @@ use crate::{
     app::{
         Phase,
         error::{Code, FleetError},
+        events::Event,
         ports::{FileState, StoreError},
         status::{Status, TokenStatus},
         tokens::TokenError,
@@ -56,9 +57,25 @@ pub(super) async fn tool(
     Ok(Json(tool.call(call, arguments).await?))
 }
 
+pub(super) async fn events(
+    State(control): State<Arc<Control>>,
+    Query(After { after }): Query<After>,
+) -> Json<api::EventList> {
+    let event = |event: Event| api::Event {
+        id: event.id,
+        time: event.time.to_string(),
+        agent: event.agent,
+        status: event.status.to_owned(),
+        task: event.task.map(str::to_owned),
+        message: event.message,
+    };
+    let events = control.app.events_after(u64::try_from(after).unwrap_or(0));
+    Json(api::EventList { events: events.into_iter().map(event).collect() })
+}
+
 #[derive(Deserialize)]
 pub(super) struct After {
-    /// Entries up to this one are known.
+    /// Entries, or events, up to this one are known.
     after: i64,
 }
 
@@ -177,6 +194,7 @@ impl From<Status> for api::Status {
                 token_file_state: status.token_file_state.as_ref().map(|s| word(s).to_owned()),
             },
             tokens: status.tokens.into_iter().map(Into::into).collect(),
+            isolation: status.isolation,
             agents: counts(status.agents.iter().map(|(s, n)| (s.as_str(), *n as u64))),
             refused: counts(
                 (status.unauthorized.iter().map(|(refusal, n)| (refusal.reason(), *n)))

@@ -9,6 +9,7 @@ use crate::{
     agents::{
         child::{ChildLauncher, Swept},
         drivers::{acp, command},
+        host,
         io::AgentIo,
         sessions::{Drivers, Driving, LocalSessions, Run},
     },
@@ -44,14 +45,23 @@ pub(super) fn revive(
     let drivers = Speakers { clock: Arc::clone(clock) };
     let sessions = LocalSessions::new(&state_dir, Arc::new(launcher), Arc::new(drivers), true)
         .map_err(|error| failed("can't make workspaces", error))?;
+    let events = Arc::default();
     let (supervisor, revived) = Supervisor::revive(Parts {
         store: Arc::clone(&store),
         sessions: Arc::new(sessions),
         settings,
+        events: Arc::clone(&events),
         clock: Arc::clone(clock),
     })
     .map_err(|error| Failure::from(error).exit(Exit::Config))?;
-    Ok((FleetAccess { snapshot: revived.snapshot(), supervisor, store }, revived))
+    let isolation = format!(
+        "agents run as the daemon's own user (uid {}); {}",
+        nix::unistd::geteuid(),
+        host::confinement()
+    );
+    tracing::info!("{isolation}");
+    let snapshot = revived.snapshot();
+    Ok((FleetAccess { snapshot, supervisor, store, events, isolation }, revived))
 }
 
 fn tell(swept: &Swept) {

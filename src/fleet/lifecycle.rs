@@ -1,28 +1,17 @@
 //! What happens to an agent: one pure step per event. No I/O, no clock; what has to be done about it
 //! comes back as effects.
 
+mod words;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Agent, Question, Status, Task, TaskStatus, Usage,
+    Agent, Question, Status, Task, TaskStatus,
     entry::{Entry, EntryKind},
     task::ChoiceKind,
 };
 
-/// How long things may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The longest turn.
-    pub turn: SignedDuration,
-    /// The longest time in a turn without a sign of life.
-    pub silence: SignedDuration,
-    /// How long a person may take to answer; then the answer is no.
-    pub answer: SignedDuration,
-    /// How long an agent may take to end a turn that was canceled; then its program is ended.
-    pub cancel: SignedDuration,
-    /// How long an agent's workspace and program may take to be ready.
-    pub opening: SignedDuration,
-}
+pub use self::words::{Effect, Limits, Refused, Request, Sign};
 
 /// An agent with everything that decides what may happen to it next.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,85 +55,6 @@ enum Then {
     Rest,
     Reopen,
     Delete,
-}
-
-/// What somebody wants of an agent.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Request {
-    /// Work on this.
-    Start(Box<Task>),
-    /// Stop working on the task.
-    Cancel,
-    /// This choice, for that question.
-    Answer {
-        /// [`Question::id`]; the present question if it is left out.
-        question: Option<String>,
-        /// The identity, the name or the kind of the choice.
-        choice: String,
-    },
-    /// End the program and start it anew.
-    Restart,
-    /// End the program and remove everything.
-    Delete,
-}
-
-/// What an agent's session tells.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Sign {
-    /// The program takes prompts.
-    Opened(Option<String>),
-    /// The agent said something.
-    Heard,
-    /// The agent waits for an answer.
-    Asked(Question),
-    /// The agent takes back this question.
-    Withdrawn(String),
-    /// What the turn has cost.
-    Spent(Usage),
-    /// The turn is over, with this status and these words.
-    TurnEnded(TaskStatus, Option<String>),
-    /// The program has ended, for this reason unless it was told to.
-    Ended(Option<String>),
-}
-
-/// What has to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Start the program; resume this session.
-    Open(Option<String>),
-    /// Give it this task.
-    Prompt(String),
-    /// Tell it to end the turn.
-    Cancel,
-    /// Give it this answer.
-    Answer {
-        /// [`Question::id`].
-        question: String,
-        /// The identity of the choice.
-        choice: String,
-    },
-    /// End the program, and remove the workspace if so.
-    Close {
-        /// Whether the workspace goes too.
-        remove: bool,
-    },
-    /// Remove what is left of an agent without a program.
-    Remove,
-    /// Forget the agent.
-    Forget,
-    /// Add this to the log.
-    Log(Entry),
-}
-
-/// Why a request is refused, in words for whoever asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// It is not the moment for it.
-    #[error("{0}")]
-    Conflict(String),
-    /// It can't be understood.
-    #[error("{0}")]
-    Invalid(String),
 }
 
 impl Life {

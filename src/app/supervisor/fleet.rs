@@ -20,7 +20,7 @@ use crate::{
         error::FleetError,
         ports::{
             StoreError,
-            fleet_store::{Change, StoredFleet},
+            fleet_store::{Change, MAX_TRIMMED_ENTRIES, StoredFleet},
             sessions::{Cause, News, Order, Report},
         },
     },
@@ -59,8 +59,8 @@ impl Revived {
 pub(super) struct Berth {
     life: Life,
     orders: Option<mpsc::Sender<Order>>,
-    /// Bytes that went to its log since it was last cut.
-    logged: u64,
+    /// Bytes and entries that went to its log since it was last cut.
+    logged: (u64, u32),
 }
 
 pub(super) struct Fleet {
@@ -92,7 +92,7 @@ impl Fleet {
         for stored in agents {
             fleet.names.insert(stored.agent.id, stored.agent.name.clone());
             let life = Life::stored(stored.agent, stored.session, stored.task);
-            let berth = Berth { life, orders: None, logged: 0 };
+            let berth = Berth { life, orders: None, logged: (0, 0) };
             fleet.berths.insert(berth.life.agent.name.clone(), berth);
         }
         fleet.snapshot = Arc::new(Snapshot {
@@ -149,13 +149,16 @@ impl Fleet {
         batch: Batch,
         published: &watch::Sender<Arc<Snapshot>>,
     ) -> Vec<Mail> {
+        let now = self.parts.clock.now();
         if !batch.before.is_empty() {
             let snapshot = Arc::make_mut(&mut self.snapshot);
             for name in batch.before.keys() {
-                match self.berths.get(name) {
-                    Some(berth) => snapshot.agents.insert(name.clone(), berth.member()),
+                let after = self.berths.get(name).map(Berth::member);
+                let before = match &after {
+                    Some(member) => snapshot.agents.insert(name.clone(), Arc::clone(member)),
                     None => snapshot.agents.remove(name),
                 };
+                self.parts.events.note(before.as_deref(), after.as_deref(), now);
             }
             published.send_replace(Arc::clone(&self.snapshot));
         }
@@ -262,7 +265,8 @@ impl Fleet {
             updated_at: now,
         };
         self.names.insert(id, name.clone());
-        self.berths.insert(name.clone(), Berth { life: Life::new(agent), orders: None, logged: 0 });
+        self.berths
+            .insert(name.clone(), Berth { life: Life::new(agent), orders: None, logged: (0, 0) });
         Ok(())
     }
 
@@ -370,12 +374,13 @@ impl Fleet {
         let task = berth.life.task.as_ref().map(|task| task.id);
         for effect in effects {
             if let Effect::Log(entry) = effect {
-                berth.logged += entry.content.len() as u64;
+                berth.logged.0 += entry.content.len() as u64;
+                berth.logged.1 += 1;
                 batch.changes.push(Change::Append { agent, task, time: now, entry });
             }
         }
-        if berth.logged > max_log / LOG_SLACK {
-            berth.logged = 0;
+        if berth.logged.0 > max_log / LOG_SLACK || berth.logged.1 >= MAX_TRIMMED_ENTRIES / 2 {
+            berth.logged = (0, 0);
             batch.changes.push(Change::Trim { agent, max_bytes: max_log });
         }
     }

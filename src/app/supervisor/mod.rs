@@ -20,6 +20,7 @@ use self::{batch::Mail, fleet::Fleet};
 use super::{
     clock::Clock,
     error::FleetError,
+    events::Events,
     ports::{
         StoreError,
         fleet_store::FleetStore,
@@ -94,6 +95,8 @@ pub struct Parts {
     pub sessions: Arc<dyn Sessions>,
     /// Projects, roles, programs and limits.
     pub settings: watch::Receiver<Arc<Settings>>,
+    /// What happens is noted here.
+    pub events: Arc<Events>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }

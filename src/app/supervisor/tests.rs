@@ -177,6 +177,7 @@ fn bench() -> Bench {
         store: Arc::clone(&store) as _,
         sessions: Arc::new(Doubles(sender)),
         settings: watch::Sender::new(Arc::new(settings())).subscribe(),
+        events: Arc::default(),
         clock: Arc::new(StillClock(AtomicI64::new(1000))),
     })
     .unwrap();

@@ -61,6 +61,7 @@ fn status_for_programs_has_a_fixed_shape() {
         [
             "agents",
             "auth",
+            "isolation",
             "listeners",
             "not_ready",
             "pid",
