@@ -1,6 +1,6 @@
 //! Who is at the other end of the control socket.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{ConnectInfo, Request, State, connect_info::Connected},
@@ -8,11 +8,18 @@ use axum::{
     response::{IntoResponse, Response},
     serve::IncomingStream,
 };
-use http::{StatusCode, header};
+use http::{
+    HeaderValue, StatusCode,
+    header::{self, HeaderName},
+    uri::Authority,
+};
 use tokio::net::UnixListener;
 
 use super::router::{Control, Failure};
 use crate::{app::audit, auth::Principal};
+
+/// Headers that browsers send and no program of an operator does.
+const BROWSERS: [HeaderName; 2] = [header::ORIGIN, HeaderName::from_static("sec-fetch-site")];
 
 /// The peer's effective uid when it connected; `None` if the kernel does not say.
 #[derive(Debug, Clone, Copy)]
@@ -32,9 +39,13 @@ pub(super) async fn authorize(
     mut request: Request,
     next: Next,
 ) -> Response {
-    // A browser can't reach a Unix socket, but a forwarded one it can.
-    if request.headers().contains_key(header::ORIGIN) {
-        return deny(uid, "requests with an Origin header are refused");
+    // A browser can't reach a Unix socket, but a forwarded one it can: from a page of its own, or
+    // under a name that was made to lead there.
+    if BROWSERS.iter().any(|name| request.headers().contains_key(name)) {
+        return deny(uid, "requests of browsers are refused");
+    }
+    if !request.headers().get_all(header::HOST).iter().all(is_local) {
+        return deny(uid, "the Host must be `fleet-mcp` or `localhost`");
     }
     match uid {
         Some(uid) if uid == 0 || uid == control.own_uid => {
@@ -45,7 +56,33 @@ pub(super) async fn authorize(
     }
 }
 
+/// What curl and we call a server that has no name.
+fn is_local(host: &HeaderValue) -> bool {
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host().to_ascii_lowercase();
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&name);
+    matches!(bare, "fleet-mcp" | "localhost")
+        || bare.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
+}
+
 fn deny(uid: Option<u32>, reason: &'static str) -> Response {
     audit::control_denied(uid.unwrap_or(u32::MAX), reason);
     Failure::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", reason).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_no_dns_can_give_are_local() {
+        let local = |host: &str| is_local(&host.parse().unwrap());
+
+        for host in ["fleet-mcp", "localhost", "LocalHost:80", "127.0.0.1:1", "[::1]:80"] {
+            assert!(local(host), "{host}");
+        }
+        for host in ["evil.com", "localhost.evil.com", "fleet-mcp.evil.com", "10.0.0.1", "", "x"] {
+            assert!(!local(host), "{host}");
+        }
+    }
 }

@@ -118,20 +118,27 @@ fn stranger_is_refused_by_uid_even_if_the_modes_were_opened() {
 }
 
 #[test]
-fn requests_with_an_origin_are_refused() {
+fn requests_of_web_pages_are_refused() {
     let daemon = TestDaemon::start();
     let token = daemon.token();
     let control = Control::at(&daemon.control_socket());
 
-    for origin in ["http://evil.example", "null", "http://localhost"] {
-        let header = format!("Origin: {origin}\r\nContent-Length: 0\r\n");
-        let answer = control.ask("POST", "/v1/tokens/default/rotate", &header).unwrap();
+    for header in [
+        "Origin: http://evil.example",
+        "Origin: null",
+        "Origin: http://localhost",
+        "Sec-Fetch-Site: same-origin",
+        "Host: evil.example",
+    ] {
+        let headers = format!("{header}\r\nContent-Length: 0\r\n");
+        let answer = control.ask("POST", "/v1/tokens/default/rotate", &headers).unwrap();
 
-        assert_eq!(answer.status, 403);
+        assert_eq!(answer.status, 403, "{header}");
         assert_eq!(answer.json()["error"]["code"], "PERMISSION_DENIED");
     }
     assert_eq!(daemon.token(), token);
-    daemon.log_line("event=control_denied reason=\"requests with an Origin header are refused\"");
+    daemon.log_line("event=control_denied reason=\"requests of browsers are refused\"");
+    daemon.log_line("event=control_denied reason=\"the Host must be `fleet-mcp` or `localhost`\"");
 }
 
 #[test]
@@ -151,7 +158,8 @@ fn unknown_requests_are_answered_as_json() {
 #[test]
 fn curl_can_ask_the_control_socket() {
     let daemon = TestDaemon::start();
-    let curl = format!("curl -sf --unix-socket {} http://x", daemon.control_socket().display());
+    let curl =
+        format!("curl -sf --unix-socket {} http://localhost", daemon.control_socket().display());
 
     let status = sh(&format!("{curl}/v1/status | jq -r .state"));
     let rotated = sh(&format!("{curl}/v1/tokens/default/rotate -X POST | jq -r .secret"));
