@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::fleet::{AgentId, TaskId, task::Choice};
+use crate::fleet::{AgentId, TaskId, Usage, task::Choice};
 
 const LIMITS: Limits = Limits {
     turn: SignedDuration::from_secs(100),
