@@ -26,7 +26,7 @@ pub struct Event {
     pub status: &'static str,
     /// How its newest task is, if it has one.
     pub task: Option<&'static str>,
-    /// How the task ended, or what the agent asks. Untrusted.
+    /// How the task ended, what the agent asks, or where its work is. May be untrusted.
     pub message: Option<String>,
 }
 
@@ -37,15 +37,22 @@ pub struct Events {
 }
 
 impl Events {
-    /// Notes how an agent has changed, if it has; `None` is an agent that is not there.
-    pub fn note(&self, before: Option<&Member>, after: Option<&Member>, now: Timestamp) {
+    /// Notes how an agent has changed, if it has; `None` is an agent that is not there. `published`
+    /// says where the work of one that is gone can be fetched from.
+    pub fn note(
+        &self,
+        before: Option<&Member>,
+        after: Option<&Member>,
+        published: Option<&str>,
+        now: Timestamp,
+    ) {
         let Some(member) = after.or(before) else { return };
         let states = [before.map(state), after.map(state)];
         if states[0] == states[1] {
             return;
         }
         let (status, task) = after.map_or(("gone", None), state);
-        let task_message = after.and_then(|member| member.task.as_ref()?.message.clone());
+        let told = after.and_then(|member| member.task.as_ref()?.message.clone());
         let mut kept = self.lock();
         let event = Event {
             id: kept.back().map_or(0, |event| event.id) + 1,
@@ -53,7 +60,7 @@ impl Events {
             agent: member.agent.name.to_string(),
             status,
             task,
-            message: task_message,
+            message: told.or_else(|| published.map(str::to_owned)),
         };
         audit::agent_changed(&event);
         if kept.len() == MAX_EVENTS {
@@ -102,16 +109,17 @@ mod tests {
         let (idle, busy) = (member(Status::Idle), member(Status::Busy));
         let now = Timestamp::UNIX_EPOCH;
 
-        events.note(None, Some(&idle), now);
-        events.note(Some(&idle), Some(&idle), now);
+        events.note(None, Some(&idle), None, now);
+        events.note(Some(&idle), Some(&idle), None, now);
         for _ in 0..MAX_EVENTS {
-            events.note(Some(&idle), Some(&busy), now);
+            events.note(Some(&idle), Some(&busy), None, now);
         }
-        events.note(Some(&busy), None, now);
+        events.note(Some(&busy), None, Some("git fetch x"), now);
 
         let all = events.after(0);
         assert_eq!((all.len(), all[0].id), (MAX_EVENTS, 3));
         assert_eq!(events.after(1001), all[MAX_EVENTS - 1..]);
-        assert_eq!(all[MAX_EVENTS - 1].status, "gone");
+        let last = &all[MAX_EVENTS - 1];
+        assert_eq!((last.status, last.message.as_deref()), ("gone", Some("git fetch x")));
     }
 }

@@ -37,6 +37,10 @@ impl Verb for DeleteAgent {
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let member = call.app.delete_agent(&input.agent_name).await?;
         let agent_name = member.agent.name.to_string();
-        Ok(Output { message: format!("Agent '{agent_name}' deleted successfully"), agent_name })
+        let message = format!(
+            "Agent '{agent_name}' deleted successfully; work on a repository is published as branch \
+             fleet/{agent_name} (fleetctl events has the git fetch to run)"
+        );
+        Ok(Output { agent_name, message })
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Batch {
     pub(super) reports: Vec<Report>,
     /// The berths as they were, to be put back if it can't be; `None` where there was none.
     pub(super) before: BTreeMap<AgentName, Option<Berth>>,
+    /// Where the work of an agent that is gone can be fetched from.
+    pub(super) published: BTreeMap<AgentName, String>,
     /// The first mail was [`Mail::Revive`].
     pub(super) reviving: bool,
 }

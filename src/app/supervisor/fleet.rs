@@ -61,6 +61,8 @@ pub(super) struct Berth {
     orders: Option<mpsc::Sender<Order>>,
     /// Bytes and entries that went to its log since it was last cut.
     logged: (u64, u32),
+    /// Where its work was last published.
+    published: Option<String>,
 }
 
 pub(super) struct Fleet {
@@ -92,7 +94,7 @@ impl Fleet {
         for stored in agents {
             fleet.names.insert(stored.agent.id, stored.agent.name.clone());
             let life = Life::stored(stored.agent, stored.session, stored.task);
-            let berth = Berth { life, orders: None, logged: (0, 0) };
+            let berth = Berth { life, orders: None, logged: (0, 0), published: None };
             fleet.berths.insert(berth.life.agent.name.clone(), berth);
         }
         fleet.snapshot = Arc::new(Snapshot {
@@ -158,7 +160,8 @@ impl Fleet {
                     Some(member) => snapshot.agents.insert(name.clone(), Arc::clone(member)),
                     None => snapshot.agents.remove(name),
                 };
-                self.parts.events.note(before.as_deref(), after.as_deref(), now);
+                let published = batch.published.get(name).map(String::as_str);
+                self.parts.events.note(before.as_deref(), after.as_deref(), published, now);
             }
             published.send_replace(Arc::clone(&self.snapshot));
         }
@@ -265,8 +268,10 @@ impl Fleet {
             updated_at: now,
         };
         self.names.insert(id, name.clone());
-        self.berths
-            .insert(name.clone(), Berth { life: Life::new(agent), orders: None, logged: (0, 0) });
+        self.berths.insert(
+            name.clone(),
+            Berth { life: Life::new(agent), orders: None, logged: (0, 0), published: None },
+        );
         Ok(())
     }
 
@@ -318,8 +323,12 @@ impl Fleet {
             self.remember(&name, batch);
         }
         let Some(berth) = self.berths.get_mut(&name) else { return };
-        if matches!(report.news, News::Ended(_)) {
-            berth.orders = None;
+        match &report.news {
+            News::Ended(_) => berth.orders = None,
+            News::Published { .. } => {
+                berth.published = said.as_ref().map(|entry| entry.content.clone());
+            }
+            _ => {}
         }
         let mut effects: Vec<_> = said.map(Effect::Log).into_iter().collect();
         let quiet = sign == Sign::Heard;
@@ -399,7 +408,9 @@ impl Fleet {
         if effects.contains(&Effect::Forget) {
             batch.changes.push(Change::RemoveAgent(id));
             batch.deeds.push(Deed::Forget(id));
-            self.berths.remove(name);
+            let gone = self.berths.remove(name);
+            let published = gone.and_then(|berth| berth.published);
+            batch.published.extend(published.map(|words| (name.clone(), words)));
             self.names.remove(&id);
             return;
         }
