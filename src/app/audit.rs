@@ -128,9 +128,13 @@ pub fn refusals_summed_up(summary: &Summary) {
         MESSAGE_ID = message_id::REFUSALS_SUMMED_UP,
         FLEET_EVENT = "refusals_summed_up",
         FLEET_SOURCE = source,
+        FLEET_REASON = summary.reason,
         FLEET_COUNT = summary.count,
         FLEET_SINCE = %summary.since,
-        "{} more requests refused from {source} since {:.0}", summary.count, summary.since
+        "{} more requests refused from {source} since {:.0}: {}",
+        summary.count,
+        summary.since,
+        summary.reason
     );
 }
 

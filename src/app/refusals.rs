@@ -54,7 +54,7 @@ impl Refusals {
     /// A request was refused with 401.
     pub fn unauthorized(&self, refusal: Refusal, digest: Option<Digest>, info: &RequestInfo<'_>) {
         self.by_reason[refusal as usize].fetch_add(1, Relaxed);
-        if self.sampled(info) == Sample::Whole {
+        if self.sampled(refusal.reason(), info) == Sample::Whole {
             audit::auth_failure(refusal, digest.map(|d| d.fingerprint()).as_deref(), info);
         }
     }
@@ -62,7 +62,7 @@ impl Refusals {
     /// A request was passed that would be refused if authentication were on.
     pub fn passed(&self, refusal: Refusal, digest: Option<Digest>, info: &RequestInfo<'_>) {
         self.remember(refusal, Source::of(info.client.ip()));
-        if self.sampled(info) == Sample::Whole {
+        if self.sampled(refusal.reason(), info) == Sample::Whole {
             audit::would_refuse(refusal, digest.map(|d| d.fingerprint()).as_deref(), info);
         }
     }
@@ -70,7 +70,7 @@ impl Refusals {
     /// A request was refused with 403 for its Host or Origin.
     pub fn forbidden(&self, reason: &'static str, info: &RequestInfo<'_>) {
         self.forbidden.fetch_add(1, Relaxed);
-        if self.sampled(info) == Sample::Whole {
+        if self.sampled(reason, info) == Sample::Whole {
             audit::request_refused(reason, info);
         }
     }
@@ -107,10 +107,10 @@ impl Refusals {
         all.iter().for_each(audit::refusals_summed_up);
     }
 
-    fn sampled(&self, info: &RequestInfo<'_>) -> Sample {
+    fn sampled(&self, reason: &'static str, info: &RequestInfo<'_>) -> Sample {
         let source = Source::of(info.client.ip());
         let (sample, over): (Sample, Option<Summary>) =
-            lock(&self.sampler).observe(source, self.clock.now());
+            lock(&self.sampler).observe(source, reason, self.clock.now());
         over.iter().for_each(audit::refusals_summed_up);
         sample
     }

@@ -36,7 +36,7 @@ pub(super) async fn status(State(control): State<Arc<Control>>) -> Json<api::Sta
 pub(super) async fn reload(
     State(control): State<Arc<Control>>,
 ) -> Result<Json<api::Reloaded>, Failure> {
-    let reloaded = control.reload.reload().await.map_err(|error| {
+    let reloaded = Arc::clone(&control.reload).reload().await.map_err(|error| {
         Failure::new(StatusCode::CONFLICT, "CONFLICT", "nothing was reloaded")
             .because(error.problems)
             .help(

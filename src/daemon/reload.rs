@@ -79,8 +79,11 @@ impl Reloader {
 }
 
 impl Reload for Reloader {
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, ReloadError>> + Send + '_>> {
-        Box::pin(self.reload_now())
+    fn reload(
+        self: Arc<Self>,
+    ) -> Pin<Box<dyn Future<Output = Result<Reloaded, ReloadError>> + Send>> {
+        let reload = tokio::spawn(async move { self.reload_now().await });
+        Box::pin(async { reload.await.map_err(|panicked| problem(panicked.to_string()))? })
     }
 }
 

@@ -138,7 +138,7 @@ impl Signals {
     }
 
     /// Waits for the signal to stop; reloads and sums up refusals meanwhile.
-    async fn until_end(&mut self, app: &App, reloader: &Reloader) {
+    async fn until_end(&mut self, app: &App, reloader: &Arc<Reloader>) {
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         loop {
             tokio::select! {
@@ -146,7 +146,7 @@ impl Signals {
                 _ = self.interrupt.recv() => return,
                 _ = self.hang_up.recv() => {
                     // The outcome is in the log.
-                    let _ = reloader.reload().await;
+                    let _ = Arc::clone(reloader).reload().await;
                 }
                 _ = sweep.tick() => app.refusals.sweep(),
             }

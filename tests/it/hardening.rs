@@ -3,10 +3,11 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::net::{UnixDatagram, UnixStream},
     time::{Duration, Instant},
 };
 
-use crate::support::{PATIENCE, TestDaemon};
+use crate::support::{PATIENCE, TestDaemon, eventually};
 
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -106,4 +107,30 @@ fn a_body_of_too_many_values_is_refused_before_it_is_taken_apart() {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let kib: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kib < 64 * 1024, "{kib} KiB at most");
+}
+
+#[test]
+fn a_reload_that_nobody_waits_for_is_carried_through() {
+    let builder = TestDaemon::builder();
+    let path = builder.home().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    let daemon = builder.env("NOTIFY_SOCKET", &path).start();
+
+    for _ in 0..30 {
+        let mut caller = UnixStream::connect(daemon.control_socket()).unwrap();
+        let request = b"POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+        caller.write_all(request).unwrap();
+    }
+
+    let (mut begun, mut ended) = (0, -1); // it was ready before
+    eventually("each reload that began has ended", || {
+        let mut message = [0; 4096];
+        while let Ok(length) = manager.recv(&mut message) {
+            let text = str::from_utf8(&message[..length]).unwrap();
+            begun += i32::from(text.contains("RELOADING=1"));
+            ended += i32::from(text.contains("READY=1"));
+        }
+        (begun > 0 && begun == ended).then_some(())
+    });
 }

@@ -174,6 +174,7 @@ fn a_hundred_refused_requests_are_ten_entries_and_one_sum() {
     assert_eq!(sums.len(), 1);
     assert_eq!(value(&sums[0], "FLEET_COUNT"), "90");
     assert_eq!(value(&sums[0], "FLEET_SOURCE"), "127.0.0.1");
+    assert_eq!(value(&sums[0], "FLEET_REASON"), "missing_token");
     assert_eq!(value(&sums[0], "PRIORITY"), "4");
     assert!(
         value(&sums[0], "MESSAGE").starts_with("90 more requests refused from 127.0.0.1 since")

@@ -3,7 +3,7 @@
 pub mod fleet_store;
 pub mod sessions;
 
-use std::{future::Future, io, path::Path, pin::Pin};
+use std::{future::Future, io, path::Path, pin::Pin, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -79,7 +79,11 @@ pub struct StoreError {
 pub trait Reload: Send + Sync + 'static {
     /// Rereads configuration and certificates and reopens the access log. All or nothing: if
     /// anything is wrong, everything stays as it was.
-    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, ReloadError>> + Send + '_>>;
+    ///
+    /// Cancel safe: once begun, it is carried through even if nobody waits for the outcome.
+    fn reload(
+        self: Arc<Self>,
+    ) -> Pin<Box<dyn Future<Output = Result<Reloaded, ReloadError>> + Send>>;
 }
 
 /// What a reload did.
