@@ -25,8 +25,7 @@ use crate::{
         },
     },
     fleet::{
-        Agent, AgentId, AgentName, Life, Snapshot, Status, Task, TaskId,
-        TaskStatus, Usage,
+        Agent, AgentId, AgentName, Life, Snapshot, Status, Task, TaskId, TaskStatus, Usage,
         lifecycle::{Effect, Request, Sign},
         snapshot::Member,
     },
