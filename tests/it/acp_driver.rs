@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The program: `cargo test` builds it beside the tests; `cargo test --test it` doesn't, and takes
 /// what is there.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     static BUILT: Once = Once::new();
     let tests = std::env::current_exe().unwrap();
     let program = tests.ancestors().nth(2).unwrap().join("examples/misbehaving");
