@@ -20,8 +20,6 @@ use crate::{
     systemd::notify,
 };
 
-/// How long the fleet's last changes may take.
-const FLEET_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often refusals of minutes that are over are summed up.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -75,10 +73,10 @@ pub(super) async fn run(
         () = signals.end() => tracing::warn!("told to stop again: ending at once"),
     }
     end_of_control.cancel();
-    // Agents end with the daemon: their hosts see the connection hang up.
+    // Agents end with the daemon. The fleet has its own limits of time.
     end_of_fleet.cancel();
-    if tokio::time::timeout(FLEET_TIMEOUT, fleet).await.is_err() {
-        tracing::warn!("the fleet's last changes may not be on disk");
+    if let Err(error) = fleet.await {
+        tracing::error!(%error, "the fleet did not end well");
     }
     // Its requests are short; one that hangs must not hold up the end.
     if tokio::time::timeout(Duration::from_secs(1), control).await.is_err() {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry as Slot},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -12,16 +13,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     MAX_REPORTS, Parts, Reply, Wish,
     batch::{Batch, Deed, Mail},
-    news, spec, work,
+    news, work,
 };
 use crate::{
     app::{
-        audit,
         error::FleetError,
         ports::{
             StoreError,
             fleet_store::{Change, MAX_TRIMMED_ENTRIES, StoredFleet},
-            sessions::{Cause, News, Order, Report},
+            sessions::{News, Order, Report},
         },
     },
     fleet::{
@@ -31,6 +31,8 @@ use crate::{
     },
 };
 
+/// How long sessions may take to end with the daemon, beyond the grace of their programs.
+const PARTING: Duration = Duration::from_secs(5);
 /// How much longer than its limit a log may grow before it is cut, as a fraction: an eighth.
 const LOG_SLACK: u64 = 8;
 
@@ -48,7 +50,8 @@ impl Revived {
         self.snapshot.subscribe()
     }
 
-    /// Works until `stop`; then leaves agents as they are and returns.
+    /// Works until `stop`; then ends all sessions, leaves agents as they are in the store, and
+    /// returns.
     pub async fn work(self, stop: CancellationToken) {
         work(self.fleet, self.wishes, self.reports, self.snapshot, stop).await;
     }
@@ -57,8 +60,8 @@ impl Revived {
 /// An agent's place: its life, and the line to its session.
 #[derive(Clone)]
 pub(super) struct Berth {
-    life: Life,
-    orders: Option<mpsc::Sender<Order>>,
+    pub(super) life: Life,
+    pub(super) orders: Option<mpsc::Sender<Order>>,
     /// Bytes and entries that went to its log since it was last cut.
     logged: (u64, u32),
     /// Where its work was last published.
@@ -66,12 +69,12 @@ pub(super) struct Berth {
 }
 
 pub(super) struct Fleet {
-    parts: Parts,
-    berths: BTreeMap<AgentName, Berth>,
-    names: HashMap<AgentId, AgentName>,
+    pub(super) parts: Parts,
+    pub(super) berths: BTreeMap<AgentName, Berth>,
+    pub(super) names: HashMap<AgentId, AgentName>,
     next_agent: i64,
     next_task: i64,
-    reports: mpsc::Sender<Report>,
+    pub(super) reports: mpsc::Sender<Report>,
     snapshot: Arc<Snapshot>,
 }
 
@@ -200,6 +203,33 @@ impl Fleet {
         }
         let revive = batch.reviving.then_some(Mail::Revive);
         revive.into_iter().chain(batch.reports.into_iter().map(Mail::Report)).collect()
+    }
+
+    /// Ends all sessions and waits until none is left; what agents still say is kept. Their tasks
+    /// are over when the next daemon finds them.
+    pub(super) async fn part(mut self, mut reports: mpsc::Receiver<Report>) {
+        let closing = self.berths.values_mut().filter_map(|berth| berth.orders.take());
+        let mut open = closing.count();
+        let grace = self.parts.settings.borrow().fleet.close_grace_secs;
+        let deadline = tokio::time::Instant::now() + PARTING + Duration::from_secs(grace.into());
+        let mut batch = Batch::default();
+        while open > 0 {
+            let Ok(Some(report)) = tokio::time::timeout_at(deadline, reports.recv()).await else {
+                tracing::warn!(open, "agents have not ended in time");
+                break;
+            };
+            match &report.news {
+                News::Ended(_) => open -= 1,
+                News::Said(_) => self.report(&report, self.parts.clock.now(), &mut batch),
+                _ => {}
+            }
+        }
+        if let Err(error) = self.commit(&batch).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "agents' last words are lost"
+            );
+        }
     }
 
     fn wish(
@@ -447,45 +477,6 @@ impl Fleet {
         match role.and_then(|role| role.prompt.as_deref()) {
             Some(prompt) => format!("{prompt}\n\n{task}"),
             None => task.to_owned(),
-        }
-    }
-
-    /// Does something about an agent's session; what comes of it at once is a mail.
-    fn act(&mut self, deed: Deed) -> Option<Mail> {
-        match deed {
-            Deed::Open(name, resume) => {
-                let berth = self.berths.get_mut(&name)?;
-                let agent = &berth.life.agent;
-                match spec::of(agent, resume, &self.parts.settings.borrow()) {
-                    Ok(spec) => {
-                        berth.orders = Some(self.parts.sessions.open(spec, self.reports.clone()));
-                        None
-                    }
-                    Err(why) => Some(Mail::Report(Report {
-                        agent: agent.id,
-                        news: News::Ended(Cause::NotOpened(why)),
-                        receipt: None,
-                    })),
-                }
-            }
-            Deed::Order(id, order) => {
-                let berth = self.berths.get_mut(self.names.get(&id)?)?;
-                let sent = berth.orders.as_ref().map(|orders| orders.try_send(order));
-                if let Some(Err(error)) = sent {
-                    // A session that takes no orders is beyond help: dropping the line ends it.
-                    tracing::warn!(agent = %berth.life.agent.name, %error, "a session takes no orders");
-                    berth.orders = None;
-                }
-                None
-            }
-            Deed::Remove(id, name) => {
-                self.parts.sessions.remove(id, name, self.reports.clone());
-                None
-            }
-            Deed::Forget(id) => {
-                audit::agent_deleted(id);
-                None
-            }
         }
     }
 }

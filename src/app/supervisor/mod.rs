@@ -6,6 +6,7 @@
 //! batches.
 
 mod batch;
+mod deeds;
 mod fleet;
 mod news;
 mod spec;
@@ -125,7 +126,7 @@ impl Supervisor {
     }
 }
 
-/// Works until `stop`; then leaves agents as they are and returns.
+/// Works until `stop`; then ends all sessions, leaves agents as they are in the store, and returns.
 async fn work(
     mut fleet: Fleet,
     mut wishes: mpsc::Receiver<(Wish, Reply)>,
@@ -140,7 +141,7 @@ async fn work(
         if mails.is_empty() {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 Some((wish, reply)) = wishes.recv() => mails.push(Mail::Wish(wish, reply)),
                 Some(report) = reports.recv() => mails.push(Mail::Report(report)),
                 _ = ticks.tick() => mails.push(Mail::Tick),
@@ -169,12 +170,14 @@ async fn work(
                 // Wishes are refused; what agents said is told again once the disk is better.
                 mails = fleet.take_back(batch, &error);
                 tokio::select! {
-                    () = stop.cancelled() => return,
+                    () = stop.cancelled() => break,
                     () = tokio::time::sleep(STORE_PAUSE) => {}
                 }
             }
         }
     }
+    drop(wishes);
+    fleet.part(reports).await;
 }
 
 #[cfg(test)]
