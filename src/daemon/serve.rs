@@ -27,7 +27,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     app: Arc<App>,
-    fleet: Revived,
+    mut fleet: Revived,
     sources: &Sources,
     log: &Arc<log::Guard>,
 ) -> Result<(), Failure> {
@@ -44,6 +44,7 @@ pub(super) async fn run(
     let control_listener = open_control(&settings.control_socket).await?;
     announce(&app, &listeners)?;
 
+    fleet.begin().await;
     let server = Server::start(Arc::clone(&app), listeners, certificate.subscribe());
     let reloader =
         Arc::new(Reloader::new(Arc::clone(&app), sources.clone(), Arc::clone(log), certificate));
@@ -75,7 +76,7 @@ pub(super) async fn run(
         () = signals.end() => tracing::warn!("told to stop again: ending at once"),
     }
     end_of_control.cancel();
-    // Agents end with the daemon: their hosts see the connection hang up.
+    // Agents end with the daemon: their hosts see the connection hang up, and are waited for.
     end_of_fleet.cancel();
     if tokio::time::timeout(FLEET_TIMEOUT, fleet).await.is_err() {
         tracing::warn!("the fleet's last changes may not be on disk");

@@ -40,6 +40,8 @@ pub struct Revived {
     wishes: mpsc::Receiver<(Wish, Reply)>,
     reports: mpsc::Receiver<Report>,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    /// What is to be done first.
+    mails: Vec<Mail>,
 }
 
 impl Revived {
@@ -48,9 +50,16 @@ impl Revived {
         self.snapshot.subscribe()
     }
 
+    /// Interrupts what the end of the former daemon has interrupted: to be done before anyone looks. If
+    /// the store refuses, [`Revived::work`] tries again.
+    pub async fn begin(&mut self) {
+        let settled = self.fleet.settle(std::mem::take(&mut self.mails), &self.snapshot).await;
+        self.mails = settled.unwrap_or_else(|mails| mails);
+    }
+
     /// Works until `stop`; then leaves agents as they are and returns.
     pub async fn work(self, stop: CancellationToken) {
-        work(self.fleet, self.wishes, self.reports, self.snapshot, stop).await;
+        work(self.fleet, self.wishes, self.reports, self.snapshot, self.mails, stop).await;
     }
 }
 
@@ -103,16 +112,34 @@ impl Fleet {
                 .collect(),
         });
         let snapshot = watch::Sender::new(Arc::clone(&fleet.snapshot));
-        Ok(Revived { fleet, wishes, reports, snapshot })
+        Ok(Revived { fleet, wishes, reports, snapshot, mails: vec![Mail::Revive] })
     }
 
-    /// What a former daemon left undone.
-    pub(super) fn first_mails(&self) -> Vec<Mail> {
-        vec![Mail::Revive]
+    /// Steps through the mails, commits what has changed and carries it out: the mails that come of it
+    /// at once. Errs, with the mails to try again, if the store refuses; nothing has changed then.
+    pub(super) async fn settle(
+        &mut self,
+        mails: Vec<Mail>,
+        published: &watch::Sender<Arc<Snapshot>>,
+    ) -> Result<Vec<Mail>, Vec<Mail>> {
+        let batch = self.step(mails);
+        match self.commit(&batch).await {
+            Ok(()) => Ok(self.carry_out(batch, published)),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "{}; {}",
+                    error.what,
+                    error.help
+                );
+                // Wishes are refused; what agents said is told again once the disk is better.
+                Err(self.take_back(batch, &error))
+            }
+        }
     }
 
     /// Steps the fleet through the mails. Nothing outside has changed yet.
-    pub(super) fn step(&mut self, mails: Vec<Mail>) -> Batch {
+    fn step(&mut self, mails: Vec<Mail>) -> Batch {
         let now = self.parts.clock.now();
         let mut batch = Batch::default();
         for mail in mails {
@@ -136,7 +163,7 @@ impl Fleet {
         batch
     }
 
-    pub(super) async fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+    async fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         if batch.changes.is_empty() {
             return Ok(());
         }
@@ -144,11 +171,7 @@ impl Fleet {
     }
 
     /// The batch is durable: publish, answer, acknowledge, act.
-    pub(super) fn carry_out(
-        &mut self,
-        batch: Batch,
-        published: &watch::Sender<Arc<Snapshot>>,
-    ) -> Vec<Mail> {
+    fn carry_out(&mut self, batch: Batch, published: &watch::Sender<Arc<Snapshot>>) -> Vec<Mail> {
         if !batch.before.is_empty() {
             let snapshot = Arc::make_mut(&mut self.snapshot);
             for name in batch.before.keys() {
@@ -172,7 +195,7 @@ impl Fleet {
     }
 
     /// The batch could not be made durable: everything is as it was before it.
-    pub(super) fn take_back(&mut self, batch: Batch, error: &StoreError) -> Vec<Mail> {
+    fn take_back(&mut self, batch: Batch, error: &StoreError) -> Vec<Mail> {
         for (name, before) in batch.before {
             match before {
                 Some(berth) => {
