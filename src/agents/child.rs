@@ -184,6 +184,37 @@ impl ChildLauncher {
     }
 }
 
+/// Waits until the hosts have ended, and their agents with them, once their connections were hung up.
+/// Kills what is left after `patience`. Blocks; to be called when nothing is launched any more.
+///
+/// # Errors
+/// When processes can't be listed.
+pub fn await_end(patience: Duration) -> io::Result<()> {
+    let me = std::process::id().cast_signed();
+    let session = Process::look_up(me).map(|me| me.session);
+    let give_up = Instant::now() + patience;
+    loop {
+        let all = processes::all()?;
+        let mut left = processes::descendants(&all, me, &[]);
+        left.retain(|process| Some(process.session) != session);
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() < give_up {
+            for ended in left.iter().filter(|process| process.ended && process.parent == me) {
+                // Reaped already is what we want.
+                let _ = processes::reap(ended.pid);
+            }
+        } else {
+            processes::kill_all(&left);
+        }
+        if give_up + SWEEP_TIMEOUT < Instant::now() {
+            return Err(io::Error::other(format!("{} processes can't be ended", left.len())));
+        }
+        thread::park_timeout(LOOK_AGAIN);
+    }
+}
+
 struct Record {
     agent: String,
     text: String,

@@ -1,13 +1,13 @@
 //! Puts the fleet together: its store, its sessions, its supervisor.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 
 use super::failure::Failure;
 use crate::{
     agents::{
-        child::{ChildLauncher, Swept},
+        child::{self, ChildLauncher, Swept},
         drivers::{acp, command},
         host,
         io::AgentIo,
@@ -27,6 +27,9 @@ use crate::{
     fleet::AgentId,
     stores::FleetDb,
 };
+
+/// How long agents may take to end once the daemon has hung up; then they are killed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens the store, ends what a killed daemon has left, and revives the fleet. Blocks on the disk.
 pub(super) fn revive(
@@ -62,6 +65,13 @@ pub(super) fn revive(
     tracing::info!("{isolation}");
     let snapshot = revived.snapshot();
     Ok((FleetAccess { snapshot, supervisor, store, events, isolation }, revived))
+}
+
+/// Waits until no agent is left. Their connections must have been hung up. Blocks.
+pub(super) fn await_end() {
+    if let Err(error) = child::await_end(END_TIMEOUT) {
+        tracing::error!("agents may be left: {error}");
+    }
 }
 
 fn tell(swept: &Swept) {

@@ -139,7 +139,11 @@ fn start(
         .enable_all()
         .build()
         .map_err(|error| Failure::new("can't start the runtime").caused_by(error))?;
-    runtime.block_on(serve::run(app, revived, sources, log))
+    let served = runtime.block_on(serve::run(app, revived, sources, log));
+    // Hangs up on the agents' hosts. The lock is held until they are gone.
+    drop(runtime);
+    fleet::await_end();
+    served
 }
 
 /// Tells where the token is; shows it only to somebody who looks or has asked.

@@ -25,7 +25,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     app: Arc<App>,
-    fleet: Revived,
+    mut fleet: Revived,
     sources: &Sources,
     log: &Arc<log::Guard>,
 ) -> Result<(), Failure> {
@@ -42,6 +42,7 @@ pub(super) async fn run(
     let control_listener = open_control(&settings.control_socket).await?;
     announce(&app, &listeners)?;
 
+    fleet.begin().await;
     let server = Server::start(Arc::clone(&app), listeners, certificate.subscribe());
     let reloader =
         Arc::new(Reloader::new(Arc::clone(&app), sources.clone(), Arc::clone(log), certificate));
@@ -73,7 +74,7 @@ pub(super) async fn run(
         () = signals.end() => tracing::warn!("told to stop again: ending at once"),
     }
     end_of_control.cancel();
-    // Agents end with the daemon. The fleet has its own limits of time.
+    // Agents end with the daemon, and are waited for. The fleet has its own limits of time.
     end_of_fleet.cancel();
     if let Err(error) = fleet.await {
         tracing::error!(%error, "the fleet did not end well");

@@ -165,6 +165,7 @@ impl Life {
         match self.link {
             Link::Turn => {
                 effects.push(Effect::Cancel);
+                self.put_question(None, now);
                 self.verdict = Some((TaskStatus::Canceled, "canceled on request".to_owned()));
                 self.enter(Link::Canceling, Status::Canceling, now);
                 Ok(())
@@ -261,7 +262,11 @@ impl Life {
         match sign {
             Sign::Heard => return effects,
             Sign::Opened(session) => self.opened(session, now, &mut effects),
-            Sign::Asked(question) if self.in_turn() => self.put_question(Some(question), now),
+            Sign::Asked(question) if self.link == Link::Turn => {
+                self.put_question(Some(question), now);
+            }
+            // The cancel that is on its way answers it.
+            Sign::Asked(_) if self.in_turn() => {}
             Sign::Asked(question) => effects.extend(refusal(&question)),
             Sign::Withdrawn(id) => {
                 let asked = self.task.as_ref().and_then(|task| task.question.as_ref());
@@ -383,6 +388,7 @@ impl Life {
     fn give_up(&mut self, why: String, now: Timestamp, effects: &mut Vec<Effect>) {
         effects.push(log(EntryKind::Notice, why.clone()));
         effects.push(Effect::Cancel);
+        self.put_question(None, now);
         self.verdict = Some((TaskStatus::Failed, why));
         self.enter(Link::Canceling, Status::Canceling, now);
     }

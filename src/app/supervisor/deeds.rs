@@ -1,7 +1,11 @@
-//! What is done about sessions once a batch is durable.
+//! What is done about sessions: once a batch is durable, and at the end.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use super::{
-    batch::{Deed, Mail},
+    batch::{Batch, Deed, Mail},
     fleet::Fleet,
     spec,
 };
@@ -9,6 +13,9 @@ use crate::app::{
     audit,
     ports::sessions::{Cause, News, Report},
 };
+
+/// How long sessions may take to end with the daemon, beyond the grace of their programs.
+const PARTING: Duration = Duration::from_secs(5);
 
 impl Fleet {
     /// Does something about an agent's session; what comes of it at once is a mail.
@@ -47,6 +54,33 @@ impl Fleet {
                 audit::agent_deleted(id);
                 None
             }
+        }
+    }
+
+    /// Ends all sessions and waits until none is left; what agents still say is kept. Their tasks
+    /// are over when the next daemon finds them.
+    pub(super) async fn part(mut self, mut reports: mpsc::Receiver<Report>) {
+        let closing = self.berths.values_mut().filter_map(|berth| berth.orders.take());
+        let mut open = closing.count();
+        let grace = self.parts.settings.borrow().fleet.close_grace_secs;
+        let deadline = tokio::time::Instant::now() + PARTING + Duration::from_secs(grace.into());
+        let mut batch = Batch::default();
+        while open > 0 {
+            let Ok(Some(report)) = tokio::time::timeout_at(deadline, reports.recv()).await else {
+                tracing::warn!(open, "agents have not ended in time");
+                break;
+            };
+            match &report.news {
+                News::Ended(_) => open -= 1,
+                News::Said(_) => self.report(&report, self.parts.clock.now(), &mut batch),
+                _ => {}
+            }
+        }
+        if let Err(error) = self.commit(&batch).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "agents' last words are lost"
+            );
         }
     }
 }

@@ -31,8 +31,6 @@ use crate::{
     },
 };
 
-/// How long sessions may take to end with the daemon, beyond the grace of their programs.
-const PARTING: Duration = Duration::from_secs(5);
 /// How much longer than its limit a log may grow before it is cut, as a fraction: an eighth.
 const LOG_SLACK: u64 = 8;
 
@@ -42,6 +40,8 @@ pub struct Revived {
     wishes: mpsc::Receiver<(Wish, Reply)>,
     reports: mpsc::Receiver<Report>,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    /// What is to be done first.
+    mails: Vec<Mail>,
 }
 
 impl Revived {
@@ -50,10 +50,17 @@ impl Revived {
         self.snapshot.subscribe()
     }
 
+    /// Interrupts what the end of the former daemon has interrupted: to be done before anyone looks. If
+    /// the store refuses, [`Revived::work`] tries again.
+    pub async fn begin(&mut self) {
+        let settled = self.fleet.settle(std::mem::take(&mut self.mails), &self.snapshot).await;
+        self.mails = settled.unwrap_or_else(|mails| mails);
+    }
+
     /// Works until `stop`; then ends all sessions, leaves agents as they are in the store, and
     /// returns.
     pub async fn work(self, stop: CancellationToken) {
-        work(self.fleet, self.wishes, self.reports, self.snapshot, stop).await;
+        work(self.fleet, self.wishes, self.reports, self.snapshot, self.mails, stop).await;
     }
 }
 
@@ -108,16 +115,34 @@ impl Fleet {
                 .collect(),
         });
         let snapshot = watch::Sender::new(Arc::clone(&fleet.snapshot));
-        Ok(Revived { fleet, wishes, reports, snapshot })
+        Ok(Revived { fleet, wishes, reports, snapshot, mails: vec![Mail::Revive] })
     }
 
-    /// What a former daemon left undone.
-    pub(super) fn first_mails(&self) -> Vec<Mail> {
-        vec![Mail::Revive]
+    /// Steps through the mails, commits what has changed and carries it out: the mails that come of it
+    /// at once. Errs, with the mails to try again, if the store refuses; nothing has changed then.
+    pub(super) async fn settle(
+        &mut self,
+        mails: Vec<Mail>,
+        published: &watch::Sender<Arc<Snapshot>>,
+    ) -> Result<Vec<Mail>, Vec<Mail>> {
+        let batch = self.step(mails);
+        match self.commit(&batch).await {
+            Ok(()) => Ok(self.carry_out(batch, published)),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "{}; {}",
+                    error.what,
+                    error.help
+                );
+                // Wishes are refused; what agents said is told again once the disk is better.
+                Err(self.take_back(batch, &error))
+            }
+        }
     }
 
     /// Steps the fleet through the mails. Nothing outside has changed yet.
-    pub(super) fn step(&mut self, mails: Vec<Mail>) -> Batch {
+    fn step(&mut self, mails: Vec<Mail>) -> Batch {
         let now = self.parts.clock.now();
         let mut batch = Batch::default();
         for mail in mails {
@@ -141,7 +166,7 @@ impl Fleet {
         batch
     }
 
-    pub(super) async fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+    async fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         if batch.changes.is_empty() {
             return Ok(());
         }
@@ -149,11 +174,7 @@ impl Fleet {
     }
 
     /// The batch is durable: publish, answer, acknowledge, act.
-    pub(super) fn carry_out(
-        &mut self,
-        batch: Batch,
-        published: &watch::Sender<Arc<Snapshot>>,
-    ) -> Vec<Mail> {
+    fn carry_out(&mut self, batch: Batch, published: &watch::Sender<Arc<Snapshot>>) -> Vec<Mail> {
         let now = self.parts.clock.now();
         if !batch.before.is_empty() {
             let snapshot = Arc::make_mut(&mut self.snapshot);
@@ -181,7 +202,7 @@ impl Fleet {
     }
 
     /// The batch could not be made durable: everything is as it was before it.
-    pub(super) fn take_back(&mut self, batch: Batch, error: &StoreError) -> Vec<Mail> {
+    fn take_back(&mut self, batch: Batch, error: &StoreError) -> Vec<Mail> {
         for (name, before) in batch.before {
             match before {
                 Some(berth) => {
@@ -203,33 +224,6 @@ impl Fleet {
         }
         let revive = batch.reviving.then_some(Mail::Revive);
         revive.into_iter().chain(batch.reports.into_iter().map(Mail::Report)).collect()
-    }
-
-    /// Ends all sessions and waits until none is left; what agents still say is kept. Their tasks
-    /// are over when the next daemon finds them.
-    pub(super) async fn part(mut self, mut reports: mpsc::Receiver<Report>) {
-        let closing = self.berths.values_mut().filter_map(|berth| berth.orders.take());
-        let mut open = closing.count();
-        let grace = self.parts.settings.borrow().fleet.close_grace_secs;
-        let deadline = tokio::time::Instant::now() + PARTING + Duration::from_secs(grace.into());
-        let mut batch = Batch::default();
-        while open > 0 {
-            let Ok(Some(report)) = tokio::time::timeout_at(deadline, reports.recv()).await else {
-                tracing::warn!(open, "agents have not ended in time");
-                break;
-            };
-            match &report.news {
-                News::Ended(_) => open -= 1,
-                News::Said(_) => self.report(&report, self.parts.clock.now(), &mut batch),
-                _ => {}
-            }
-        }
-        if let Err(error) = self.commit(&batch).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "agents' last words are lost"
-            );
-        }
     }
 
     fn wish(
@@ -345,7 +339,7 @@ impl Fleet {
         FleetError::not_found("agent", name.as_str(), self.berths.keys().map(AgentName::as_str))
     }
 
-    fn report(&mut self, report: &Report, now: Timestamp, batch: &mut Batch) {
+    pub(super) fn report(&mut self, report: &Report, now: Timestamp, batch: &mut Batch) {
         let Some(name) = self.names.get(&report.agent).cloned() else { return };
         let (said, sign) = news::told(&report.news);
         // Most of what an agent says changes nothing but its log.

@@ -132,11 +132,11 @@ async fn work(
     mut wishes: mpsc::Receiver<(Wish, Reply)>,
     mut reports: mpsc::Receiver<Report>,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    mut mails: Vec<Mail>,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut mails = fleet.first_mails();
     loop {
         if mails.is_empty() {
             tokio::select! {
@@ -157,22 +157,13 @@ async fn work(
         {
             mails.push(Mail::Report(report));
         }
-        let batch = fleet.step(std::mem::take(&mut mails));
-        match fleet.commit(&batch).await {
-            Ok(()) => mails = fleet.carry_out(batch, &snapshot),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "{}; {}",
-                    error.what,
-                    error.help
-                );
-                // Wishes are refused; what agents said is told again once the disk is better.
-                mails = fleet.take_back(batch, &error);
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    () = tokio::time::sleep(STORE_PAUSE) => {}
-                }
+        let settled = fleet.settle(std::mem::take(&mut mails), &snapshot).await;
+        let refused = settled.is_err();
+        mails = settled.unwrap_or_else(|mails| mails);
+        if refused {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(STORE_PAUSE) => {}
             }
         }
     }

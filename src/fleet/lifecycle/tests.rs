@@ -234,6 +234,19 @@ fn a_silent_or_endless_turn_is_canceled_then_ended_and_has_failed() {
 }
 
 #[test]
+fn a_cancel_takes_back_the_question_and_those_that_come_too_late() {
+    let mut life = in_situation("asking");
+
+    life.request(Request::Cancel, at(4)).unwrap();
+    assert_eq!(life.task.as_ref().unwrap().question, None);
+    assert!(life.sign(Sign::Asked(question()), at(5)).is_empty());
+
+    let task = life.task.as_ref().unwrap();
+    assert_eq!((task.status, &task.question), (TaskStatus::Running, &None));
+    assert!(life.request(Request::Answer { question: None, choice: "yes".into() }, at(6)).is_err());
+}
+
+#[test]
 fn an_agent_that_ignores_a_cancel_is_ended_and_its_task_is_canceled() {
     let mut life = in_situation("canceling");
 

@@ -33,7 +33,8 @@ fn of_two_tasks_at_once_one_is_taken_and_the_other_is_a_conflict() {
         assert_eq!(refused.json()["error"]["code"], "CONFLICT");
         assert_eq!(fleet.show("a")["task"]["description"], task);
         fleet.cancel("a");
-        assert_eq!(fleet.outcome("a"), ["idle", "canceled", "canceled on request"]);
+        let outcome = fleet.outcome("a");
+        assert_eq!(outcome, ["idle", "canceled", "canceled on request"], "{:?}", fleet.log("a"));
     }
     let history = fleet.tool("show_agent_task_history", &json!({"agent_name": "a"}));
     assert_eq!(history["total_count"], ROUNDS + 1);
