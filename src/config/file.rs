@@ -5,11 +5,14 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::OFlag;
+use nix::{
+    fcntl::OFlag,
+    sys::statvfs::{FsFlags, fstatvfs},
+};
 use toml::de::{DeTable, DeValue};
 
 use super::{
@@ -20,16 +23,42 @@ use super::{
     tables::{TABLES, Table},
 };
 
-/// Reads a configuration file; `None` if there is none.
-pub(super) fn read(path: &Path, problems: &mut Vec<Problem>) -> Option<Fragment> {
-    match read_regular(path) {
-        Ok(text) => Some(parse(path, &text, problems)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            problems.push(Problem::unreadable(path, &error));
-            None
-        }
+/// Reads a configuration file; `None` if there is none. One that somebody else could have written is
+/// a problem: it could turn authentication off, or name a program to run.
+pub(super) fn read(path: &Path, euid: u32, problems: &mut Vec<Problem>) -> Option<Fragment> {
+    let read = open_regular(path).and_then(|file| match exposed(&file, path, euid)? {
+        Some(why) => Ok(Err(Problem::new(path.display().to_string(), why))),
+        None => read_limited(file).map(Ok),
+    });
+    match read {
+        Ok(Ok(text)) => return Some(parse(path, &text, problems)),
+        Ok(Err(problem)) => problems.push(problem),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => problems.push(Problem::unreadable(path, &error)),
     }
+    Some(Fragment::default())
+}
+
+/// Why the content of an open file or directory may be somebody else's than root's or ours, and what
+/// to do about it. What can't be written through this mount is as its owner made it, whatever its
+/// mode: so are the volumes of containers.
+fn exposed(file: &File, path: &Path, euid: u32) -> io::Result<Option<String>> {
+    let meta = file.metadata()?;
+    if ![0, euid].contains(&meta.uid()) {
+        return Ok(Some(format!(
+            "it belongs to uid {}, neither to root nor to this user; run `chown {euid} {}` if you trust it",
+            meta.uid(),
+            path.display()
+        )));
+    }
+    if meta.mode() & 0o022 == 0 || fstatvfs(file)?.flags().contains(FsFlags::ST_RDONLY) {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "others can write it (mode {:04o}); run `chmod go-w {}` if you trust it",
+        meta.mode() & 0o7777,
+        path.display()
+    )))
 }
 
 fn parse(path: &Path, text: &[u8], problems: &mut Vec<Problem>) -> Fragment {
@@ -180,12 +209,22 @@ impl Reader<'_> {
     }
 }
 
-/// The files of `conf.d` in the order of their names, without editors' hidden ones.
-pub(super) fn drop_ins(directory: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let listed = fs::read_dir(directory)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+/// The files of `conf.d` in the order of their names, without editors' hidden ones. None of a
+/// directory that others can add to, which is a problem.
+pub(super) fn drop_ins(directory: &Path, euid: u32, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let listed = open(directory, OFlag::O_DIRECTORY).and_then(|opened| {
+        if let Some(why) = exposed(&opened, directory, euid)? {
+            return Ok(Err(Problem::new(directory.display().to_string(), why)));
+        }
+        let entries = fs::read_dir(directory)?;
+        entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>().map(Ok)
+    });
     let mut paths = match listed {
-        Ok(paths) => paths,
+        Ok(Ok(paths)) => paths,
+        Ok(Err(problem)) => {
+            problems.push(problem);
+            return Vec::new();
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(error) => {
             problems.push(Problem::unreadable(directory, &error));
@@ -208,12 +247,12 @@ pub(super) fn open(path: &Path, more: OFlag) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | more).bits()).open(path)
 }
 
-pub(super) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+fn open_regular(path: &Path) -> io::Result<File> {
     let file = open(path, OFlag::empty())?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    read_limited(file)
+    Ok(file)
 }
 
 pub(super) fn read_limited(file: File) -> io::Result<Vec<u8>> {

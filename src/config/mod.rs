@@ -47,7 +47,7 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// Where `.env` is looked for, and what relative paths start at. Absolute.
     pub working_dir: PathBuf,
-    /// Whose `.env` is trusted, and whose home `~` is if HOME is unset.
+    /// Whose files are trusted besides root's, and whose home `~` is if HOME is unset.
     pub euid: u32,
     /// The program of the built-in agent: the running one.
     pub program: PathBuf,
@@ -219,10 +219,11 @@ fn from_files(
     let Some(main) = main else {
         return (merged, files);
     };
-    let drop_ins = main.parent().map(|dir| file::drop_ins(&dir.join("conf.d"), problems));
+    let drop_ins =
+        main.parent().map(|dir| file::drop_ins(&dir.join("conf.d"), sources.euid, problems));
     let named = sources.flags.config.is_some();
     for (at, path) in std::iter::once(main).chain(drop_ins.into_iter().flatten()).enumerate() {
-        match file::read(&path, problems) {
+        match file::read(&path, sources.euid, problems) {
             Some(fragment) => {
                 merged.overlay(fragment);
                 files.push(path);

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod fleet;
+mod trust;
 mod values;
 
 /// A home with a configuration directory and a separate working directory.
@@ -290,49 +291,6 @@ fn all_problems_of_all_sources_are_told_at_once() {
         assert!(problems.iter().any(|problem| problem.contains(part)), "{part}: {problems:#?}");
     }
     assert_eq!(problems.len(), 7, "{problems:#?}");
-}
-
-#[test]
-fn dotenv_of_somebody_else_is_ignored_with_a_warning() {
-    let warning = |machine: &Machine| {
-        let loaded = machine.load().unwrap();
-        assert!(!loaded.settings.auth.enabled);
-        assert!(loaded.files.is_empty());
-        loaded.warnings.join("\n")
-    };
-    for mode in [0o600, 0o666] {
-        let mut foreign =
-            Machine::new().dotenv("FLEET_MCP_AUTH_ENABLED=true").mode("work/.env", mode);
-        foreign.euid += 1;
-        assert!(warning(&foreign).contains("it belongs to uid"));
-    }
-    let linked = Machine::new().file("elsewhere", "FLEET_MCP_AUTH_ENABLED=true");
-    symlink(linked.path("elsewhere"), linked.path("work/.env")).unwrap();
-    assert!(warning(&linked).contains("symbolic link"));
-    let directory = Machine::new();
-    fs::create_dir(directory.path("work/.env")).unwrap();
-    assert!(warning(&directory).contains("not a regular file"));
-}
-
-#[test]
-fn own_dotenv_that_others_could_have_written_is_refused_if_it_has_settings() {
-    for mode in [0o620, 0o602, 0o666] {
-        for text in [
-            "FLEET_MCP_AUTH_ENABLED=true",
-            "OTHER=1\n\texport FLEET_MCP_AUTH_ENABLED=true",
-            "fleet_mcp_x=1",
-        ] {
-            let problems = Machine::new().dotenv(text).mode("work/.env", mode).problems();
-            let expected = format!(
-                "work/.env: has settings, but others can write it (mode {mode:04o}); run `chmod go-w` on it if you trust it"
-            );
-            assert_eq!(problems, [expected], "{text}");
-        }
-        let others = "OTHER=1\n # FLEET_MCP_AUTH_ENABLED=true";
-        let loaded = Machine::new().dotenv(others).mode("work/.env", mode).load().unwrap();
-        assert!(loaded.files.is_empty());
-        assert!(loaded.warnings[0].contains("is ignored: others can write it"));
-    }
 }
 
 #[test]
