@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry as Slot},
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -166,7 +165,7 @@ impl Fleet {
         batch
     }
 
-    async fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
+    pub(super) async fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         if batch.changes.is_empty() {
             return Ok(());
         }
