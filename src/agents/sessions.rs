@@ -2,6 +2,7 @@
 
 mod orders;
 mod program;
+mod variables;
 
 use std::{
     fs::DirBuilder,
@@ -221,6 +222,10 @@ impl Inner {
             Ok(credentials) => credentials,
             Err(why) => return Served::NotOpened(why),
         };
+        let variables = match variables::gather(&spec.program).await {
+            Ok(variables) => variables,
+            Err(why) => return Served::NotOpened(why),
+        };
         link.tell(Command::Prepare(self.workspace(spec, credentials))).await;
         match answer(link, orders).await {
             Some(Event::Prepared(confinement)) => {
@@ -232,8 +237,8 @@ impl Inner {
             None => return Served::Unprepared,
         }
         match spec.program.driver {
-            Driver::Acp => self.serve_acp(spec, link, orders, reports).await,
-            Driver::Command => self.serve_commands(spec, link, orders, reports).await,
+            Driver::Acp => self.serve_acp(spec, variables, link, orders, reports).await,
+            Driver::Command => self.serve_commands(spec, &variables, link, orders, reports).await,
         }
     }
 

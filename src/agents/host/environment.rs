@@ -56,7 +56,7 @@ fn is_kept(name: &OsStr) -> bool {
 }
 
 /// Whether a role may set this variable. Those that steer our own processes may not be set.
-pub(super) fn may_set(name: &str) -> bool {
+pub(crate) fn may_set(name: &str) -> bool {
     !name.is_empty()
         && !name.contains(['=', '\0'])
         && !["FLEET_MCP_", "LISTEN_", "NOTIFY_"].iter().any(|prefix| name.starts_with(prefix))

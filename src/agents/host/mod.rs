@@ -24,7 +24,7 @@ use std::{
 
 use nix::{sys::prctl, unistd::setsid};
 
-pub(crate) use self::environment::inherited;
+pub(crate) use self::environment::{inherited, may_set};
 pub use self::{
     environment::MARKER,
     run::{MAX_WAITING_BYTES, MAX_WAITING_LINES},

@@ -29,19 +29,24 @@ pub(super) enum Served {
 }
 
 impl Inner {
-    fn start(spec: &SessionSpec, arguments: Vec<String>) -> Command {
+    fn start(
+        spec: &SessionSpec,
+        arguments: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> Command {
         let program = spec.program.command.clone();
-        Command::Start(Start { program, arguments, environment: spec.program.environment.clone() })
+        Command::Start(Start { program, arguments, environment })
     }
 
     pub(super) async fn serve_acp(
         &self,
         spec: &SessionSpec,
+        variables: Vec<(String, String)>,
         link: &mut Link,
         orders: &mut Orders,
         reports: &mpsc::Sender<Report>,
     ) -> Served {
-        link.tell(Self::start(spec, spec.program.arguments.clone())).await;
+        link.tell(Self::start(spec, spec.program.arguments.clone(), variables)).await;
         let io = match answer(link, orders).await {
             Some(Event::Started(io)) => io,
             Some(Event::Failed(why) | Event::Lost(why)) => return Served::NotOpened(why),
@@ -90,6 +95,7 @@ impl Inner {
     pub(super) async fn serve_commands(
         &self,
         spec: &SessionSpec,
+        variables: &[(String, String)],
         link: &mut Link,
         orders: &mut Orders,
         reports: &mpsc::Sender<Report>,
@@ -101,7 +107,7 @@ impl Inner {
             }
             while let Some(order) = orders.waiting.pop_front() {
                 let Order::Prompt { text } = order else { continue };
-                match self.turn(spec, &text, link, orders, reports).await {
+                match self.turn(spec, variables, &text, link, orders, reports).await {
                     Ok(Some(outcome)) => {
                         report(reports, spec.agent, News::TurnEnded(outcome)).await;
                     }
@@ -122,6 +128,7 @@ impl Inner {
     async fn turn(
         &self,
         spec: &SessionSpec,
+        variables: &[(String, String)],
         task: &str,
         link: &mut Link,
         orders: &mut Orders,
@@ -131,7 +138,7 @@ impl Inner {
             Ok(run) => run,
             Err(why) => return Ok(Some(Outcome::Failed(why))),
         };
-        link.tell(Self::start(spec, run.arguments)).await;
+        link.tell(Self::start(spec, run.arguments, variables.to_vec())).await;
         let io = match answer(link, orders).await {
             Some(Event::Started(io)) => io,
             Some(Event::Failed(why)) => return Ok(Some(Outcome::Failed(why))),

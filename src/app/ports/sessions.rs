@@ -54,8 +54,10 @@ pub struct Program {
     pub arguments: Vec<String>,
     /// Variables for it. May hold secrets: never shown.
     pub environment: Vec<(String, String)>,
-    /// A file with more variables, read when the program starts.
+    /// A file with more variables, read when the session opens. They go before those of the program.
     pub environment_file: Option<PathBuf>,
+    /// The role's variables, which go before those of the file. May hold secrets: never shown.
+    pub overrides: Vec<(String, String)>,
     /// Files to place in its home before it starts: path below the home, and the file to copy.
     pub credentials: Vec<(PathBuf, PathBuf)>,
 }

@@ -23,7 +23,6 @@ pub(super) fn of(
     let role = role.ok_or_else(|| gone("role", &agent.role))?;
     let program = settings.programs.iter().find(|p| p.name.eq_ignore_ascii_case(&role.agent));
     let program = program.ok_or_else(|| gone("agent program", &role.agent))?;
-    let environment = program.environment.iter().chain(&role.environment).cloned().collect();
     Ok(SessionSpec {
         agent: agent.id,
         name: agent.name.clone(),
@@ -33,8 +32,9 @@ pub(super) fn of(
             driver: program.driver,
             command: program.command.clone(),
             arguments: program.arguments.clone(),
-            environment,
+            environment: program.environment.clone(),
             environment_file: role.environment_file.clone(),
+            overrides: role.environment.clone(),
             credentials: role.credentials.clone(),
         },
         resume,

@@ -166,6 +166,7 @@ pub(super) fn spec(script: &str) -> SessionSpec {
             arguments: vec!["-c".to_owned(), script.to_owned()],
             environment: Vec::new(),
             environment_file: None,
+            overrides: Vec::new(),
             credentials: Vec::new(),
         },
         resume: None,

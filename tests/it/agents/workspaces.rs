@@ -193,6 +193,30 @@ async fn programs_get_a_home_of_their_own_their_credentials_and_an_allow_list_of
 }
 
 #[tokio::test]
+async fn of_equal_variables_the_roles_counts_then_the_files_then_the_programs() {
+    let bench = Bench::new();
+    let file = bench.dir.path().join("role.env");
+    fs::write(&file, "SHARED=file\nFILE=file\nROLE=file\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut spec = spec("echo $SHARED $FILE $ROLE $OWN; exec cat");
+    spec.program.environment = vec![pair("SHARED", "program"), pair("OWN", "program")];
+    spec.program.environment_file = Some(file.clone());
+    spec.program.overrides = vec![pair("ROLE", "role")];
+
+    let mut session = bench.open(spec.clone());
+    assert_eq!(session.said().await, "file file role program");
+    session.close(false, 5).await;
+    session.end().await;
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let (_, cause) = bench.open(spec).end().await;
+    let shown = file.display().to_string();
+    assert!(matches!(&cause, Cause::NotOpened(why) if why.contains(&shown)), "{cause:?}");
+    bench.assert_gone();
+}
+
+#[tokio::test]
 async fn a_confined_program_sees_its_workspace_and_no_other_state() {
     let bench = Bench::with(true);
     fs::write(bench.dir.path().join("auth_token"), "secret").unwrap();
