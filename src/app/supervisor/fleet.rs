@@ -21,7 +21,7 @@ use crate::{
         ports::{
             StoreError,
             fleet_store::{Change, StoredFleet},
-            sessions::{Cause, News, Order, Report},
+            sessions::{Cause, News, Order, Report, Whose},
         },
     },
     fleet::{
@@ -486,7 +486,12 @@ impl Fleet {
                 None
             }
             Deed::Remove(id, name) => {
-                self.parts.sessions.remove(id, name, self.reports.clone());
+                let project = self.berths.get(&name).map(|berth| &berth.life.agent.project);
+                let settings = self.parts.settings.borrow();
+                let project = settings.projects.iter().find(|p| Some(&p.name) == project);
+                let repository = project.and_then(|project| project.repository.clone());
+                let whose = Whose { agent: id, name, repository };
+                self.parts.sessions.remove(whose, self.reports.clone());
                 None
             }
             Deed::Forget(id) => {
