@@ -123,10 +123,15 @@ async fn serve(
         )
         .on_receive_request(
             async move |request: PromptRequest, responder, connection| {
+                // Begun before anything else is heard: a cancel may be next.
+                let begun = match turn::begin(&prompt, &request.session_id) {
+                    Ok(begun) => begun,
+                    Err(error) => return responder.respond_with_error(error),
+                };
                 // A turn asks and waits: not while it holds up the connection.
                 let prompt = Arc::clone(&prompt);
                 connection.clone().spawn(async move {
-                    let ended = turn::run(&prompt, request, &connection).await;
+                    let ended = turn::run(&prompt, request, begun, &connection).await;
                     responder.respond_with_result(ended)
                 })
             },

@@ -29,7 +29,7 @@ use super::{
     publish,
 };
 use crate::{
-    app::ports::sessions::{Cause, Driver, News, Order, Report, SessionSpec, Sessions},
+    app::ports::sessions::{Cause, Driver, News, Order, Report, SessionSpec, Sessions, Whose},
     fleet::{AgentId, AgentName, Entry, EntryKind},
 };
 
@@ -127,13 +127,21 @@ impl Sessions for LocalSessions {
     }
 
     /// To be called within a tokio runtime.
-    fn remove(&self, agent: AgentId, name: AgentName, reports: mpsc::Sender<Report>) {
+    fn remove(&self, whose: Whose, reports: mpsc::Sender<Report>) {
         let inner = Arc::clone(&self.inner);
         tokio::spawn(async move {
-            let cause = inner.remove(agent, &name).await;
-            report(&reports, agent, News::Ended(cause)).await;
+            // Whoever deletes has nothing more to order.
+            let (_orders, none) = mpsc::channel(1);
+            let mut orders = Orders::new(none);
+            let cause = inner.remove_after_all(&whose, &mut orders, &reports).await;
+            report(&reports, whose.agent, News::Ended(cause)).await;
         });
     }
+}
+
+fn whose(spec: &SessionSpec) -> Whose {
+    let (name, repository) = (spec.name.clone(), spec.repository.clone());
+    Whose { agent: spec.agent, name, repository }
 }
 
 async fn report(reports: &mpsc::Sender<Report>, agent: AgentId, news: News) {
@@ -154,9 +162,9 @@ impl Inner {
         }
     }
 
-    fn workspace(&self, spec: &SessionSpec, credentials: Vec<Credential>) -> Workspace {
-        let place = self.place(spec.agent, &spec.name);
-        Workspace { place, source: spec.repository.clone(), credentials, confine: self.confine }
+    fn workspace(&self, whose: &Whose, credentials: Vec<Credential>) -> Workspace {
+        let place = self.place(whose.agent, &whose.name);
+        Workspace { place, source: whose.repository.clone(), credentials, confine: self.confine }
     }
 
     async fn launch(self: &Arc<Self>, agent: AgentId) -> Result<Launched, String> {
@@ -187,7 +195,7 @@ impl Inner {
             && !lost
             && let Some(close) = orders.close
         {
-            self.finish(&spec, close, &mut link, &mut orders, reports).await;
+            self.finish(&whose(&spec), close, &mut link, &mut orders, reports).await;
         }
         drop(link);
         loop {
@@ -197,7 +205,7 @@ impl Inner {
             }
         }
         if orders.close.is_some_and(|close| close.remove) && (lost || !prepared) {
-            return self.remove_after_all(&spec, prepared, &mut orders, reports).await;
+            return self.remove_after_all(&whose(&spec), &mut orders, reports).await;
         }
         match served {
             Served::NotOpened(why) => Cause::NotOpened(why),
@@ -226,7 +234,7 @@ impl Inner {
             Ok(variables) => variables,
             Err(why) => return Served::NotOpened(why),
         };
-        link.tell(Command::Prepare(self.workspace(spec, credentials))).await;
+        link.tell(Command::Prepare(self.workspace(&whose(spec), credentials))).await;
         match answer(link, orders).await {
             Some(Event::Prepared(confinement)) => {
                 *prepared = true;
@@ -246,21 +254,21 @@ impl Inner {
     /// be lost with it.
     async fn finish(
         &self,
-        spec: &SessionSpec,
+        whose: &Whose,
         close: Close,
         link: &mut Link,
         orders: &mut Orders,
         reports: &mpsc::Sender<Report>,
     ) {
         let mut kept = None;
-        if let Some(source) = &spec.repository {
-            match self.publish(&spec.name, source, link, orders).await {
+        if let Some(source) = &whose.repository {
+            match self.publish(&whose.name, source, link, orders).await {
                 Ok((repository, branch)) => {
                     let news = News::Published { repository, branch };
-                    report(reports, spec.agent, news).await;
+                    report(reports, whose.agent, news).await;
                 }
                 Err(why) => {
-                    report(reports, spec.agent, notice(format!("not published: {why}"))).await;
+                    report(reports, whose.agent, notice(format!("not published: {why}"))).await;
                     kept = Some(why);
                 }
             }
@@ -270,7 +278,7 @@ impl Inner {
         if !remove {
             return;
         }
-        let place = self.place(spec.agent, &spec.name);
+        let place = self.place(whose.agent, &whose.name);
         let shown = place.directory.display().to_string();
         let removed = match kept {
             Some(_) => Err(format!("its branch could not be published; it is kept: `{shown}`")),
@@ -278,7 +286,7 @@ impl Inner {
         };
         if let Err(why) = removed {
             let why = format!("the workspace was not removed: {why}");
-            report(reports, spec.agent, notice(why)).await;
+            report(reports, whose.agent, notice(why)).await;
         }
     }
 
@@ -303,26 +311,31 @@ impl Inner {
         Ok((repository, branch))
     }
 
-    /// Removes the workspace when its host was lost, or not let finish it. Work is published before.
+    /// Removes a workspace without a session that could do it. Work is published before.
     async fn remove_after_all(
         self: &Arc<Self>,
-        spec: &SessionSpec,
-        prepared: bool,
+        whose: &Whose,
         orders: &mut Orders,
         reports: &mpsc::Sender<Report>,
     ) -> Cause {
-        if !prepared || spec.repository.is_none() {
-            return self.remove(spec.agent, &spec.name).await;
+        let repo = self.place(whose.agent, &whose.name).directory.join("repo/.git");
+        // Who can't be sure takes it for work.
+        if whose.repository.is_none() || matches!(repo.try_exists(), Ok(false)) {
+            return self.remove(whose.agent, &whose.name).await;
         }
-        let Launched { stream, gone } = match self.launch(spec.agent).await {
+        let Launched { stream, gone } = match self.launch(whose.agent).await {
             Ok(launched) => launched,
             Err(why) => return Cause::Lost(why),
         };
         let mut link = Link::new(stream);
-        link.tell(Command::Prepare(self.workspace(spec, Vec::new()))).await;
+        link.tell(Command::Prepare(self.workspace(whose, Vec::new()))).await;
         let close = Close { remove: true, grace: GRACE };
-        if let Event::Prepared(_) = link.next().await {
-            self.finish(spec, close, &mut link, orders, reports).await;
+        match link.next().await {
+            Event::Prepared(_) => self.finish(whose, close, &mut link, orders, reports).await,
+            Event::Failed(why) | Event::Lost(why) => {
+                tracing::warn!(agent = %whose.name, "the workspace was not removed: {why}");
+            }
+            _ => {}
         }
         drop(link);
         gone.await;

@@ -54,7 +54,10 @@ enum Link {
 enum Then {
     Rest,
     Reopen,
+    /// Nothing is left: its session removes the workspace.
     Delete,
+    /// It was told to end before it was to be deleted: the workspace is still to be removed.
+    Remove,
 }
 
 impl Life {
@@ -109,8 +112,7 @@ impl Life {
     /// # Errors
     /// When it is not the moment for it; nothing has changed then.
     pub fn request(&mut self, request: Request, now: Timestamp) -> Result<Vec<Effect>, Refused> {
-        if matches!(self.link, Link::Closing(Then::Delete)) || self.agent.status == Status::Deleting
-        {
+        if self.agent.status == Status::Deleting {
             return Err(self.conflict("is being deleted"));
         }
         let mut effects = Vec::new();
@@ -225,22 +227,21 @@ impl Life {
     /// Ends the program, if there is one, and goes on with `then`.
     fn close(&mut self, then: Then, why: &str, now: Timestamp, effects: &mut Vec<Effect>) {
         let status = match then {
-            Then::Delete => Status::Deleting,
+            Then::Delete | Then::Remove => Status::Deleting,
             Then::Reopen | Then::Rest => Status::Stopping,
         };
         let verdict = self.verdict.take().unwrap_or((TaskStatus::Canceled, why.to_owned()));
         self.end_task(verdict.0, Some(verdict.1), now, effects);
         match (self.link, then) {
-            (Link::Down, Then::Delete) => {
+            (Link::Down, Then::Delete | Then::Remove) => {
                 self.enter(Link::Down, status, now);
                 effects.push(Effect::Remove);
             }
             (Link::Down, Then::Reopen) => self.reopen(now, effects),
             (Link::Down, Then::Rest) => {}
-            // Already told to end: only what comes after it changes.
+            // Already told to end, and it may have ended: only what comes after it changes.
             (Link::Closing(_), Then::Delete) => {
-                self.enter(Link::Closing(then), status, now);
-                effects.push(Effect::Close { remove: true });
+                self.enter(Link::Closing(Then::Remove), status, now);
             }
             (Link::Closing(_), _) => self.enter(Link::Closing(then), status, now),
             _ => {
@@ -317,6 +318,10 @@ impl Life {
             Link::Closing(Then::Delete) => {
                 self.link = Link::Down;
                 effects.push(Effect::Forget);
+            }
+            Link::Closing(Then::Remove) => {
+                self.link = Link::Down;
+                effects.push(Effect::Remove);
             }
             Link::Down if self.agent.status == Status::Deleting => effects.push(Effect::Forget),
             Link::Closing(Then::Reopen) => self.reopen(now, effects),

@@ -47,23 +47,35 @@ pub(super) fn replay(id: &SessionId, seen: &Transcript, client: &Client) -> Resu
     Ok(())
 }
 
+/// A turn that has begun: what ends it, and what was said before it.
+pub(super) struct Begun {
+    canceled: CancellationToken,
+    transcript: Transcript,
+}
+
+/// Begins a turn, from which on it can be canceled.
+pub(super) fn begin(demo: &Demo, id: &SessionId) -> Result<Begun, Error> {
+    let begun = demo.with(id, |session| {
+        let idle = session.turn.is_none();
+        idle.then(|| {
+            let canceled = CancellationToken::new();
+            session.turn = Some(canceled.clone());
+            Begun { canceled, transcript: session.transcript.clone() }
+        })
+    })?;
+    begun.ok_or_else(Error::invalid_request)
+}
+
 /// Does a task.
 pub(super) async fn run(
     demo: &Demo,
     request: PromptRequest,
+    begun: Begun,
     client: &Client,
 ) -> Result<PromptResponse, Error> {
     let id = request.session_id;
     let task = request.prompt.iter().filter_map(text).collect::<Vec<_>>().join("\n");
-    let canceled = CancellationToken::new();
-    let transcript = demo.with(&id, |session| {
-        let idle = session.turn.is_none();
-        idle.then(|| {
-            session.turn = Some(canceled.clone());
-            session.transcript.clone()
-        })
-    })?;
-    let Some(transcript) = transcript else { return Err(Error::invalid_request()) };
+    let Begun { canceled, transcript } = begun;
     let mut turn = Turn { id, client, canceled, said: String::new() };
     let stop = turn.work(&task, &transcript).await;
     let Turn { id, said, .. } = turn;

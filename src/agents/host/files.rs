@@ -11,13 +11,16 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{AtFlags, OFlag, open, openat},
+    fcntl::{AtFlags, OFlag, open, openat, renameat},
     sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat},
     unistd::{UnlinkatFlags, unlinkat},
 };
 
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// What a file is called until it is whole.
+const NEW: &str = ".fleet-mcp.new";
 
 /// Makes a directory 0700 if there is none.
 pub(super) fn make_directory(path: &Path) -> io::Result<()> {
@@ -43,15 +46,17 @@ pub(super) fn place(base: &Path, path: &Path, content: &[u8]) -> io::Result<()> 
     for part in above {
         directory = enter(&directory, part)?;
     }
-    // A new file each time: the old one may have more names or an open reader.
-    match unlinkat(&directory, *name, UnlinkatFlags::NoRemoveDir) {
+    // A new file each time: the old one may have more names or an open reader. Killed at any moment,
+    // we leave the old one or the new one.
+    match unlinkat(&directory, NEW, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(error) => return Err(error.into()),
     }
     let how = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-    let file = openat(&directory, *name, how | OFlag::O_CLOEXEC, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    let file = openat(&directory, NEW, how | OFlag::O_CLOEXEC, Mode::S_IRUSR | Mode::S_IWUSR)?;
     fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR)?;
-    fs::File::from(file).write_all(content)
+    fs::File::from(file).write_all(content)?;
+    Ok(renameat(&directory, NEW, &directory, *name)?)
 }
 
 fn enter(directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
@@ -114,6 +119,26 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), b"new");
         assert_eq!(mode(&file), 0o600);
         assert_eq!(mode(file.parent().unwrap()), 0o700);
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_whole_at_every_moment() {
+        let home = tempfile::tempdir().unwrap();
+        let replace = |content: &[u8]| place(home.path(), Path::new("key"), content).unwrap();
+        replace(b"old");
+
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                (0..500).for_each(|_| {
+                    replace(b"new");
+                    replace(b"old");
+                });
+            });
+            while !writer.is_finished() {
+                let seen = fs::read(home.path().join("key")).unwrap();
+                assert!(seen == b"old" || seen == b"new", "{seen:?}");
+            }
+        });
     }
 
     #[test]

@@ -15,9 +15,20 @@ pub trait Sessions: Send + Sync + 'static {
     /// Dropping the sender of orders ends the session as [`Order::Close`] does.
     fn open(&self, spec: SessionSpec, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order>;
 
-    /// Removes what an agent without an open session has left on this machine: processes of a former
-    /// daemon, its workspace. Reported as [`News::Ended`].
-    fn remove(&self, agent: AgentId, name: AgentName, reports: mpsc::Sender<Report>);
+    /// Removes the workspace of an agent without an open session; work on a repository is published
+    /// before. Reported as [`News::Ended`].
+    fn remove(&self, whose: Whose, reports: mpsc::Sender<Report>);
+}
+
+/// Whose workspace, and what of.
+#[derive(Debug, Clone)]
+pub struct Whose {
+    /// The agent.
+    pub agent: AgentId,
+    /// Its name: also that of the workspace and of its branch.
+    pub name: AgentName,
+    /// What was cloned; `None` for an empty directory.
+    pub repository: Option<String>,
 }
 
 /// What to run, where.

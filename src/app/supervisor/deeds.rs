@@ -11,7 +11,7 @@ use super::{
 };
 use crate::app::{
     audit,
-    ports::sessions::{Cause, News, Report},
+    ports::sessions::{Cause, News, Report, Whose},
 };
 
 /// How long sessions may take to end with the daemon, beyond the grace of their programs.
@@ -47,7 +47,12 @@ impl Fleet {
                 None
             }
             Deed::Remove(id, name) => {
-                self.parts.sessions.remove(id, name, self.reports.clone());
+                let project = self.berths.get(&name).map(|berth| &berth.life.agent.project);
+                let settings = self.parts.settings.borrow();
+                let project = settings.projects.iter().find(|p| Some(&p.name) == project);
+                let repository = project.and_then(|project| project.repository.clone());
+                let whose = Whose { agent: id, name, repository };
+                self.parts.sessions.remove(whose, self.reports.clone());
                 None
             }
             Deed::Forget(id) => {

@@ -16,7 +16,7 @@ use crate::{
         error::Code,
         ports::{
             fleet_store::{Change, Page, Paged, Stored, StoredFleet},
-            sessions::{Cause, News, Order, Outcome, SessionSpec},
+            sessions::{Cause, News, Order, Outcome, SessionSpec, Whose},
         },
         settings::{AuthSettings, FleetSettings, HttpSettings, LogSettings},
     },
@@ -98,9 +98,9 @@ impl Sessions for Doubles {
         sender
     }
 
-    fn remove(&self, agent: AgentId, _: AgentName, reports: mpsc::Sender<Report>) {
+    fn remove(&self, whose: Whose, reports: mpsc::Sender<Report>) {
         let news = News::Ended(Cause::Closed);
-        reports.try_send(Report { agent, news, receipt: None }).unwrap();
+        reports.try_send(Report { agent: whose.agent, news, receipt: None }).unwrap();
     }
 }
 

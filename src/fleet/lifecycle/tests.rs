@@ -138,7 +138,7 @@ fn every_request_in_every_situation_has_the_documented_outcome() {
         ("crashed", task(2), Some((open(Some("s1")), Status::Starting))),
         ("crashed", Request::Cancel, None),
         ("restarting", task(2), None),
-        ("restarting", Request::Delete, Some((close(true), Status::Deleting))),
+        ("restarting", Request::Delete, Some((vec![], Status::Deleting))),
         ("deleting", task(2), None),
         ("deleting", Request::Restart, None),
         ("deleting", Request::Delete, None),
@@ -231,6 +231,16 @@ fn a_silent_or_endless_turn_is_canceled_then_ended_and_has_failed() {
         assert_eq!(life.task.as_ref().unwrap().status, TaskStatus::Failed);
         assert_eq!(life.agent.status, Status::Idle);
     }
+}
+
+#[test]
+fn who_is_deleted_while_its_program_ends_is_removed_after_that() {
+    let mut life = in_situation("restarting");
+    assert!(deeds(life.request(Request::Delete, at(4)).unwrap()).is_empty());
+
+    assert_eq!(deeds(life.sign(Sign::Ended(None), at(5))), [Effect::Remove]);
+    assert_eq!(life.agent.status, Status::Deleting);
+    assert_eq!(deeds(life.sign(Sign::Ended(None), at(6))), [Effect::Forget]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use fleet_mcp::{
     agents::host::MAX_WAITING_LINES,
-    app::ports::sessions::{Cause, Driver, News, Order, Outcome, Sessions as _},
+    app::ports::sessions::{Cause, Driver, News, Order, Outcome, Sessions as _, Whose},
     fleet::EntryKind,
 };
 
@@ -116,7 +116,8 @@ async fn a_command_that_is_canceled_or_fails_says_so() {
     session.end().await;
     bench.assert_gone();
     let (give, mut reports) = tokio::sync::mpsc::channel(1);
-    bench.sessions.remove(AGENT, "worker".parse().unwrap(), give);
+    let whose = Whose { agent: AGENT, name: "worker".parse().unwrap(), repository: None };
+    bench.sessions.remove(whose, give);
     let news = reports.recv().await.unwrap().news;
     assert!(matches!(news, News::Ended(Cause::Closed)), "{news:?}");
 }

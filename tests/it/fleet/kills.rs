@@ -130,6 +130,13 @@ fn is_consistent(fleet: &Fleet, name: &str) {
         assert_ne!(task["ended_at"], Value::Null, "{task}");
     }
     assert_eq!(agent["status"], "idle", "{agent}");
+    // The same workspace all along: none was set aside or made anew.
+    let mut workspaces: Vec<_> = fs::read_dir(fleet.daemon.state_dir().join("agents"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    workspaces.retain(|name| !AGENTS.contains(&&**name));
+    assert!(workspaces.is_empty(), "{workspaces:?}");
 }
 
 #[test]

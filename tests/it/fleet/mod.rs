@@ -174,7 +174,8 @@ impl Fleet {
         assert_eq!(self.processes(), []);
         for directory in ["agents", "hosts"] {
             let left = fs::read_dir(self.daemon.state_dir().join(directory)).unwrap();
-            assert_eq!(left.count(), 0, "{directory}");
+            let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
+            assert!(left.is_empty(), "{left:?}");
         }
     }
 

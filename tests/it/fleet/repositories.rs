@@ -98,6 +98,36 @@ fn a_repository_that_can_not_be_cloned_fails_the_task_with_the_reason() {
     fleet.ends_clean(&["a"]);
 }
 
+#[test]
+fn work_is_published_when_its_agent_is_deleted_without_a_program() {
+    let source = repository();
+    let fleet = fleet_on(source.path());
+    for name in ["a", "b"] {
+        fleet.create_on("site", name, "demo", &format!("the work of {name}"));
+        assert_eq!(fleet.outcome(name), ["idle", "done", ""]);
+    }
+    let fleet = fleet.restart();
+    assert_eq!(fleet.processes(), []);
+
+    fleet.delete("a");
+    fleet.until_deleted("a");
+    // Deleted while its program ends for another reason.
+    fleet.assign("b", "slow");
+    fleet.until_it_says("b", "0… ");
+    fleet.tool("restart_agent", &json!({"agent_name": "b"}));
+    fleet.delete("b");
+    fleet.until_deleted("b");
+
+    let projects = fs::read_dir(fleet.daemon.state_dir().join("projects")).unwrap();
+    let bare = projects.last().unwrap().unwrap().path();
+    for name in ["a", "b"] {
+        let file = git(&bare, &["show", &format!("fleet/{name}:demo.txt")]);
+        assert_eq!(file, format!("the work of {name}"));
+    }
+    fleet.is_empty();
+    fleet.stops_clean();
+}
+
 fn program(path: &Path, proof: &Path) {
     let script = format!("#!/bin/sh\ntouch {}\n", proof.display());
     fs::write(path, script).unwrap();
