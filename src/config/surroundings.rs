@@ -88,6 +88,13 @@ impl Surroundings {
     }
 }
 
+impl Sources {
+    /// The directory that systemd has made for the control socket, if it has.
+    pub fn runtime_directory(&self) -> Option<PathBuf> {
+        first(variable(self, "RUNTIME_DIRECTORY")?)
+    }
+}
+
 /// Whether systemd started us, going by the directories that our unit asks for.
 pub(super) fn is_service(sources: &Sources) -> bool {
     ["STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"]

@@ -1,4 +1,4 @@
-//! The control socket's file: 0600 in a 0700 directory, right from birth.
+//! The control socket's file: 0600 right from birth. Its directory is looked after by `stores`.
 
 use std::{
     ffi::OsString,
@@ -6,12 +6,16 @@ use std::{
     io::{self, ErrorKind},
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
-        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
 };
 
-use tokio::net::{UnixListener, UnixStream};
+use nix::sys::stat::{Mode, fchmod};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+
+/// Connections that the kernel keeps for us until we accept them.
+const BACKLOG: u32 = 128;
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -22,14 +26,6 @@ pub enum SocketError {
     /// Something else has its name.
     #[error("`{0}` is there and is no socket")]
     NotASocket(PathBuf),
-    /// Others could get at it.
-    #[error("the directory `{path}` of the control socket {why}")]
-    Exposed {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
     /// The system refused.
     #[error("can't listen on the control socket `{path}`")]
     Io {
@@ -41,28 +37,57 @@ pub enum SocketError {
     },
 }
 
+/// The control socket, open, and its file.
+#[derive(Debug)]
+pub struct Bound {
+    /// Where clients come in.
+    pub listener: UnixListener,
+    /// To be removed at the end.
+    pub file: SocketFile,
+}
+
+/// The file of our socket.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
 /// Opens the socket. Replaces one that nobody listens on; never one that somebody does. To be
-/// called with the state directory locked.
+/// called with the state directory locked, and in a directory that nobody else can write.
 ///
-/// The socket is made under a private name, gets its mode, and only then its own: there is no
+/// The socket is made under a private name with its mode, and only then gets its own: there is no
 /// moment at which it can be reached with another mode, whatever the umask.
 ///
 /// # Errors
-/// When the name is taken, the directory is open to others, or the system refuses.
-pub async fn bind(path: &Path) -> Result<UnixListener, SocketError> {
+/// When the name is taken, or the system refuses.
+pub async fn bind(path: &Path) -> Result<Bound, SocketError> {
     let io = |source| SocketError::Io { path: path.to_owned(), source };
-    prepare_directory(path)?;
-    if is_there(path)? && UnixStream::connect(path).await.is_ok() {
+    if is_there(path)? && is_live(path).await {
         return Err(SocketError::InUse(path.to_owned()));
     }
     let unborn = private_name(path);
     if is_there(&unborn)? {
         remove(&unborn).map_err(io)?;
     }
-    let listener = UnixListener::bind(&unborn).map_err(io)?;
+    let socket = UnixSocket::new_stream().map_err(io)?;
+    // Linux gives the file the mode that the socket has.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| io(errno.into()))?;
+    socket.bind(&unborn).map_err(io)?;
     fs::set_permissions(&unborn, fs::Permissions::from_mode(0o600)).map_err(io)?;
+    let identity = identity(&unborn).map_err(io)?;
+    let listener = socket.listen(BACKLOG).map_err(io)?;
     fs::rename(&unborn, path).map_err(io)?;
-    Ok(listener)
+    Ok(Bound { listener, file: SocketFile { path: path.to_owned(), identity } })
+}
+
+/// Whether somebody listens on a socket. Only a refused connection says that nobody does: a busy
+/// daemon's queue may be full.
+async fn is_live(path: &Path) -> bool {
+    match UnixStream::connect(path).await {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound),
+    }
 }
 
 /// Whether there is a socket of this name.
@@ -84,11 +109,22 @@ fn private_name(path: &Path) -> PathBuf {
     path.with_file_name(OsString::from_vec(name))
 }
 
-/// Removes the socket's file, at the end of the daemon.
-pub fn unlink(path: &Path) {
-    if let Err(error) = remove(path) {
-        tracing::warn!(%error, "can't remove the control socket `{}`", path.display());
+impl SocketFile {
+    /// Removes the file, at the end of the daemon, unless another one has its name by now.
+    pub fn unlink(self) {
+        let Self { path, identity: ours } = self;
+        if identity(&path).is_ok_and(|found| found != ours) {
+            return;
+        }
+        if let Err(error) = remove(&path) {
+            tracing::warn!(%error, "can't remove the control socket `{}`", path.display());
+        }
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -98,20 +134,39 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes the directory, or tightens ours; refuses one in which others could replace the socket.
-fn prepare_directory(socket: &Path) -> Result<(), SocketError> {
-    let path = socket.parent().unwrap_or(Path::new("/"));
-    let io = |source| SocketError::Io { path: path.to_owned(), source };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
-    let found = fs::metadata(path).map_err(io)?;
-    let own_uid = nix::unistd::geteuid().as_raw();
-    let exposed = |why| Err(SocketError::Exposed { path: path.to_owned(), why });
-    if found.uid() != own_uid {
-        return exposed("belongs to another user");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_with_a_full_queue_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let socket = UnixSocket::new_stream().unwrap();
+        socket.bind(&path).unwrap();
+        let _deaf = socket.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = UnixStream::connect(&path).await {
+            waiting.push(stream);
+        }
+
+        let bound = bind(&path).await;
+
+        assert!(matches!(bound, Err(SocketError::InUse(_))), "{bound:?}");
     }
-    if found.mode() & 0o077 != 0 {
-        tracing::warn!("tightened the mode of `{}` to 0700", path.display());
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io)?;
+
+    #[tokio::test]
+    async fn only_our_own_file_is_removed_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let first = bind(&path).await.unwrap();
+        drop(first.listener);
+        let second = bind(&path).await.unwrap();
+
+        first.file.unlink();
+        assert!(UnixStream::connect(&path).await.is_ok());
+        second.file.unlink();
+
+        assert!(!path.exists());
     }
-    Ok(())
 }

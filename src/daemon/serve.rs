@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
@@ -11,12 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{failure::Failure, listen, reload::Reloader};
 use crate::{
-    app::{App, Phase, ports::Reload as _, supervisor::Revived},
+    app::{App, Phase, ports::Reload as _, settings::Settings, supervisor::Revived},
     config::Sources,
-    control::{self, Control, socket},
+    control::{
+        self, Control,
+        socket::{self, Bound},
+    },
     exit::Exit,
     http::{server::Server, tls},
     log,
+    stores::{self, Whose},
     systemd::notify,
 };
 
@@ -39,7 +43,7 @@ pub(super) async fn run(
     };
     let certificate = watch::Sender::new(certificate);
     let listeners = listen::open(&settings.listen)?;
-    let control_listener = open_control(&settings.control_socket).await?;
+    let control_socket = open_control(&settings, sources).await?;
     announce(&app, &listeners)?;
 
     fleet.begin().await;
@@ -53,7 +57,7 @@ pub(super) async fn run(
             reload: Arc::clone(&reloader) as _,
             own_uid: sources.euid,
         }),
-        control_listener,
+        control_socket.listener,
         end_of_control.clone(),
     ));
     let end_of_fleet = CancellationToken::new();
@@ -83,7 +87,7 @@ pub(super) async fn run(
     if tokio::time::timeout(Duration::from_secs(1), control).await.is_err() {
         tracing::warn!("a request on the control socket did not end");
     }
-    socket::unlink(&settings.control_socket);
+    control_socket.file.unlink();
     app.refusals.finish();
     tracing::info!("Server stopped");
     Ok(())
@@ -104,7 +108,16 @@ fn announce(app: &App, listeners: &[TcpListener]) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn open_control(path: &std::path::Path) -> Result<UnixListener, Failure> {
+async fn open_control(settings: &Settings, sources: &Sources) -> Result<Bound, Failure> {
+    let path = &settings.control_socket;
+    let directory = path.parent().unwrap_or(path);
+    let ours = [Some(settings.state_dir.join("run")), sources.runtime_directory()];
+    let is_ours = ours.iter().flatten().any(|ours| ours == directory);
+    let whose = if is_ours { Whose::Ours } else { Whose::Shared };
+    stores::prepare_dir(directory, whose).map_err(|error| {
+        let failure = Failure::new("there is no control socket").exit(Exit::Config);
+        failure.help(error.help.clone()).caused_by(error)
+    })?;
     socket::bind(path).await.map_err(|error| {
         let exit = match error {
             socket::SocketError::InUse(_) => Exit::Unavailable,

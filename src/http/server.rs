@@ -26,7 +26,7 @@ use super::{
 use crate::{app::App, auth::Source};
 
 /// Most bytes of one request's header; hyper answers 431 beyond.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// How often slow and idle connections are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// How long kept connections may still bring a request once the daemon was told to stop.

@@ -12,5 +12,6 @@ mod state_dir;
 mod token_file;
 
 pub use fleet_db::{Committed, FleetDb};
+pub use safe_dir::{Whose, prepare_dir};
 pub use state_dir::{StateDir, StateDirError};
 pub use token_file::TokenFile;

@@ -29,7 +29,7 @@ const GUARDED: OFlag =
 
 /// Whether a directory is there for us alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
+pub enum Whose {
     /// Ours: nobody else has any business in it.
     Ours,
     /// Somebody else's, such as `/etc`: it must be safe, but its mode is not ours to change.
@@ -97,7 +97,14 @@ impl SafeDir {
         if whose == Whose::Shared && mode & 0o022 != 0 {
             return Err(refused(
                 format!("others can write in the directory `{}` (mode {mode:04o})", path.display()),
-                format!("`chmod go-w {}`, or choose a directory that is yours", quoted(&path)),
+                match mode & 0o1000 {
+                    0 => format!("`chmod go-w {}`, or choose another directory", quoted(&path)),
+                    // Such as `/tmp`, which is as it has to be.
+                    _ => format!(
+                        "choose another directory, or `chmod go-w {}` if nobody else needs it",
+                        quoted(&path)
+                    ),
+                },
             ));
         }
         if whose == Whose::Ours && upkeep == Upkeep::Tighten && mode & 0o077 != 0 {
@@ -179,6 +186,17 @@ impl SafeDir {
         bytes.truncate(len);
         Ok(Some(bytes))
     }
+}
+
+/// Makes a directory, or checks the one that is there, for something that only we may change.
+///
+/// One that is ours has its mode tightened, unless a link leads to it.
+///
+/// # Errors
+/// As [`SafeDir::open_or_create`].
+pub fn prepare_dir(path: &Path, whose: Whose) -> Result<(), StoreError> {
+    let whose = if path.is_symlink() { Whose::Shared } else { whose };
+    SafeDir::open_or_create(path, whose, Upkeep::Tighten).map(drop)
 }
 
 /// The command that takes a file out of the way without losing it.

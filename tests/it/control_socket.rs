@@ -228,20 +228,69 @@ fn what_is_no_socket_is_left_alone() {
 }
 
 #[test]
-fn directory_of_another_user_is_refused() {
+fn directory_that_others_can_change_is_refused_and_left_as_it_is() {
     if left_out_without_root("a directory of another owner") {
         return;
     }
-    let builder = unprivileged();
-    let dir = builder.home().join("foreign");
-    fs::create_dir(&dir).unwrap();
-    set_mode(&dir, 0o777);
+    let chmod = "help: `chmod go-w ";
+    for (owner, mode_before, why, help) in [
+        (STRANGER, 0o755, "belongs to `54321`, and fleet-mcp runs as", "help: `chown "),
+        (NOBODY, 0o777, "others can write in the directory", chmod),
+        (NOBODY, 0o770, "others can write in the directory", chmod),
+        (NOBODY, 0o1777, "others can write in the directory", "help: choose another directory"),
+    ] {
+        let builder = unprivileged();
+        let dir = builder.home().join("dir");
+        fs::create_dir(&dir).unwrap();
+        nix::unistd::chown(&dir, Some(owner.into()), None).unwrap();
+        set_mode(&dir, mode_before);
 
-    let failed = builder.clone().env("FLEET_MCP_CONTROL_SOCKET", dir.join("s")).fails();
+        let failed = builder.clone().env("FLEET_MCP_CONTROL_SOCKET", dir.join("s")).fails();
+
+        assert_eq!(failed.code, Some(78), "{}", failed.stderr);
+        assert!(failed.stderr.contains(why), "{}", failed.stderr);
+        assert!(failed.stderr.contains(help), "{}", failed.stderr);
+        assert_eq!((mode(&dir), fs::read_dir(&dir).unwrap().count()), (mode_before, 0));
+    }
+}
+
+#[test]
+fn directory_below_one_that_others_can_change_is_refused() {
+    let builder = TestDaemon::builder();
+    let public = builder.home().join("public");
+    fs::create_dir_all(public.join("mine")).unwrap();
+    set_mode(&public, 0o777);
+
+    let failed = builder.clone().env("FLEET_MCP_CONTROL_SOCKET", public.join("mine/s")).fails();
 
     assert_eq!(failed.code, Some(78), "{}", failed.stderr);
-    assert!(failed.stderr.contains("belongs to another user"), "{}", failed.stderr);
-    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+    assert!(failed.stderr.contains("anyone can replace"), "{}", failed.stderr);
+    set_mode(&public, 0o1777);
+    assert_eq!(
+        builder.env("FLEET_MCP_CONTROL_SOCKET", public.join("mine/s")).start().status()["state"],
+        "ready"
+    );
+}
+
+#[test]
+fn only_directories_of_its_own_are_tightened() {
+    let builder = TestDaemon::builder();
+    let (own, shared) = (builder.state_dir().join("run"), builder.home().join("shared"));
+    for dir in [&own, &shared] {
+        fs::create_dir_all(dir).unwrap();
+        set_mode(dir, 0o755);
+    }
+    let link = builder.home().join("link");
+    std::os::unix::fs::symlink(&shared, &link).unwrap();
+
+    let daemon = builder.start();
+    assert_eq!(mode(&own), 0o700);
+    for dir in [&shared, &link] {
+        let elsewhere = daemon.how().clone().env("FLEET_MCP_CONTROL_SOCKET", dir.join("s"));
+        let state = daemon.home().join("other");
+        drop(elsewhere.env("FLEET_MCP_STATE_DIR", &state).start());
+        assert_eq!(mode(&shared), 0o755);
+    }
 }
 
 #[test]

@@ -134,3 +134,15 @@ fn a_reload_that_nobody_waits_for_is_carried_through() {
         (begun > 0 && begun == ended).then_some(())
     });
 }
+
+#[test]
+fn a_header_has_at_most_16_kib() {
+    let daemon = TestDaemon::start();
+    let status = |length: usize| {
+        let field = "x".repeat(length);
+        let request = format!("GET /health HTTP/1.0\r\nX: {field}\r\n\r\n");
+        rest(sent(&daemon, request)).split(' ').nth(1).unwrap().to_owned()
+    };
+
+    assert_eq!((status(15_000), status(17_000)), ("200".to_owned(), "431".to_owned()));
+}
