@@ -125,19 +125,13 @@ impl Fleet {
         published: &watch::Sender<Arc<Snapshot>>,
     ) -> Result<Vec<Mail>, Vec<Mail>> {
         let batch = self.step(mails);
-        match self.commit(&batch).await {
-            Ok(()) => Ok(self.carry_out(batch, published)),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "{}; {}",
-                    error.what,
-                    error.help
-                );
-                // Wishes are refused; what agents said is told again once the disk is better.
-                Err(self.take_back(batch, &error))
-            }
-        }
+        let Err(error) = self.commit(&batch).await else {
+            return Ok(self.carry_out(batch, published));
+        };
+        let cause = &error as &dyn std::error::Error;
+        tracing::error!(error = cause, "{}; {}", error.what, error.help);
+        // Wishes are refused; what agents said is told again once the disk is better.
+        Err(self.take_back(batch, &error))
     }
 
     /// Steps the fleet through the mails. Nothing outside has changed yet.

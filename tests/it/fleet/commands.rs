@@ -1,6 +1,7 @@
 //! Agents that are plain commands, a process for each task.
 
 use super::{Fleet, builder};
+use crate::support::eventually;
 
 const CONFIG: &str = r#"
 [fleet]
@@ -37,7 +38,8 @@ fn a_task_in_the_arguments_has_its_lines_logged_and_its_status_told() {
     assert_eq!(fleet.outcome("a"), ["idle", "done", ""]);
     let repo = fleet.workspace("a").join("repo");
     assert_eq!(fleet.messages("a"), format!("got $(id) ends with 0\n{}\n", repo.display()));
-    assert!(fleet.has_said("a", "diagnostic", "aside"));
+    let aside = || fleet.has_said("a", "diagnostic", "aside");
+    eventually("standard error is kept, too", || aside().then_some(()));
 
     fleet.assign("a", "ends with 7");
     assert_eq!(fleet.outcome("a"), ["idle", "failed", "exit status 7"]);

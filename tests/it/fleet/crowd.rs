@@ -1,5 +1,5 @@
-//! Many agents at once, and many one after the other. `benches` has the whole numbers; these are for
-//! a build that is not optimized.
+//! Many agents at once, and many one after the other. The numbers are for a build that is not
+//! optimized.
 
 use std::fs;
 

@@ -45,7 +45,7 @@ fn fleet_on(source: &Path) -> Fleet {
 fn published(fleet: &Fleet, name: &str) -> Option<String> {
     let notices = fleet.log(name).into_iter().filter(|entry| entry.kind == "notice");
     let told = |text: String| Some(text.split_once("the work is published: ")?.1.to_owned());
-    notices.filter_map(|entry| told(entry.content)).next_back()
+    notices.rev().find_map(|entry| told(entry.content))
 }
 
 #[test]
