@@ -2,6 +2,7 @@
 
 pub mod args;
 mod check_config;
+mod descriptors;
 mod failure;
 mod fleet;
 mod listen;
@@ -58,8 +59,11 @@ fn for_an_agent(inner: Inner) -> Exit {
             Ok(()) => return Exit::Ok,
             Err(error) => Failure::new("the agent's host failed").caused_by(error),
         },
-        Inner::AgentExec => Failure::new("can't start the agent's program")
-            .caused_by(host::exec(std::env::args_os().skip(2))),
+        Inner::AgentExec => {
+            descriptors::lower();
+            Failure::new("can't start the agent's program")
+                .caused_by(host::exec(std::env::args_os().skip(2)))
+        }
     };
     failure.report()
 }
@@ -81,10 +85,12 @@ fn serve(args: Args) -> Exit {
             return Failure::new("the working directory can't be used").caused_by(error).report();
         }
     };
-    let loaded = match config::load(&sources) {
+    let mut loaded = match config::load(&sources) {
         Ok(loaded) => loaded,
         Err(errors) => return failure::report_config(&errors),
     };
+    descriptors::raise();
+    descriptors::fit(&mut loaded);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = match log::init(&loaded.settings.log, Arc::clone(&clock)) {
         Ok(log) => Arc::new(log),

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::sync::{Mutex, watch};
 use tokio_rustls::rustls::ServerConfig;
 
-use super::failure::chain;
+use super::{descriptors, failure::chain};
 use crate::{
     app::{
         App,
@@ -97,9 +97,11 @@ struct New {
 
 /// Reads everything. If authentication is to be turned on, the token is there before it is.
 fn read(sources: &Sources, app: &App) -> Result<New, ReloadError> {
-    let Loaded { settings: wanted, warnings, .. } = config::load(sources).map_err(|errors| {
-        ReloadError { problems: errors.problems.iter().map(ToString::to_string).collect() }
+    let mut loaded = config::load(sources).map_err(|errors| ReloadError {
+        problems: errors.problems.iter().map(ToString::to_string).collect(),
     })?;
+    descriptors::fit(&mut loaded);
+    let Loaded { settings: wanted, warnings, .. } = loaded;
     let present = app.settings();
     let needs_restart = config::needs_restart(&present, &wanted);
     let settings = with_fixed(wanted, &present);

@@ -73,9 +73,18 @@ impl Connections {
         }
         // One that was told to end will make room soon: no need to tell another.
         if live(&open).count() >= limit {
-            end_one(&open, source);
+            end_one(&open, Some(source));
         }
         None
+    }
+
+    /// Ends one connection because the system has no room for another, and waits for it, but not
+    /// for long: there may be none to be spared.
+    pub(super) async fn make_room(&self, patience: Duration) {
+        let mut closed = pin!(self.closed.notified());
+        closed.as_mut().enable();
+        end_one(&self.lock(), None);
+        let _ = timeout(patience, closed).await;
     }
 
     /// Ends connections that overstay their phase.
@@ -116,8 +125,8 @@ fn live(open: &HashMap<u64, Arc<Connection>>) -> impl Iterator<Item = &Arc<Conne
 
 /// Ends the most dispensable one of the source that has most connections, the newcomer counted:
 /// whoever crowds the server makes room for the others.
-fn end_one(open: &HashMap<u64, Arc<Connection>>, newcomer: Source) {
-    let mut crowds = HashMap::from([(newcomer, 1_usize)]);
+fn end_one(open: &HashMap<u64, Arc<Connection>>, newcomer: Option<Source>) {
+    let mut crowds: HashMap<_, usize> = newcomer.into_iter().map(|source| (source, 1)).collect();
     live(open).for_each(|connection| *crowds.entry(connection.source).or_default() += 1);
     let victim = live(open)
         .filter_map(|connection| Some((connection.dispensable()?, connection)))

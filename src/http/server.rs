@@ -10,7 +10,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -35,6 +35,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGERING_CLOSE: Duration = Duration::from_secs(2);
 /// How long to wait when the kernel has no descriptor or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often that is told at most.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The certificate in force; `None` for plain HTTP.
 pub type Tls = watch::Receiver<Option<Arc<ServerConfig>>>;
@@ -97,14 +99,22 @@ impl Server {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let next = || self.stopping.run_until_cancelled(self.next_connection(&listener));
-        while let Some((stream, peer, registered)) = next().await {
+        let mut complained = None;
+        while let Some((stream, peer, registered)) = self
+            .stopping
+            .run_until_cancelled(self.next_connection(&listener, &mut complained))
+            .await
+        {
             let server = Arc::clone(&self);
             self.tasks.spawn(async move { server.serve(stream, peer, registered).await });
         }
     }
 
-    async fn next_connection(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, Registered) {
+    async fn next_connection(
+        &self,
+        listener: &TcpListener,
+        complained: &mut Option<Instant>,
+    ) -> (TcpStream, SocketAddr, Registered) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
@@ -119,9 +129,11 @@ impl Server {
                 // The client went away before we came to it.
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "can't accept connections");
-                    self.connections.end_waiting();
-                    sleep(ACCEPT_PAUSE).await;
+                    if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+                        tracing::warn!(%error, "can't accept connections");
+                        *complained = Some(Instant::now());
+                    }
+                    self.connections.make_room(ACCEPT_PAUSE).await;
                 }
             }
         }

@@ -4,10 +4,11 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     os::unix::net::{UnixDatagram, UnixStream},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use crate::support::{PATIENCE, TestDaemon, eventually};
+use crate::support::{PATIENCE, Running, TestDaemon, eventually};
 
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -145,4 +146,28 @@ fn a_header_has_at_most_16_kib() {
     };
 
     assert_eq!((status(15_000), status(17_000)), ("200".to_owned(), "431".to_owned()));
+}
+
+#[test]
+fn connections_are_capped_at_what_open_files_allow_and_the_rest_goes_on() {
+    let builder = TestDaemon::builder();
+    let mut command = builder.command("/bin/sh");
+    let script = format!("ulimit -n 160; exec {}", env!("CARGO_BIN_EXE_fleet-mcp"));
+    let _daemon = Running::start(command.args(["-c", &script]).stderr(Stdio::null()));
+    let status = || -> Option<serde_json::Value> {
+        let mut fleetctl = builder.command(env!("CARGO_BIN_EXE_fleetctl"));
+        let output = fleetctl.args(["status", "--json"]).output().unwrap();
+        serde_json::from_slice(&output.stdout).ok()
+    };
+    let status = eventually("it is ready", || status().filter(|s| s["state"] == "ready"));
+    let address = status["listeners"][0].as_str().unwrap().trim_start_matches("http://");
+
+    let crowd: Vec<_> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut newcomer = TcpStream::connect(address).unwrap();
+    newcomer.write_all(HEALTH).unwrap();
+
+    assert!(rest(newcomer).starts_with("HTTP/1.1 200 "));
+    let warnings = status["warnings"].to_string();
+    assert!(warnings.contains("with a limit of 160 open files there can be 32"), "{warnings}");
+    drop(crowd);
 }
