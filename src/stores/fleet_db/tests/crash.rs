@@ -20,14 +20,11 @@ const ROUND: &str = "FLEET_DB_TEST_ROUND";
 const COMMITTERS: usize = 4;
 
 /// The process that is killed: commits without end and tells what was answered.
-#[test]
-#[ignore = "runs in a process of its own, which the next test kills"]
-fn commits_until_it_is_killed() {
-    let (dir, round) = (std::env::var(DIR).unwrap(), std::env::var(ROUND).unwrap());
-    let db = FleetDb::open(Path::new(&dir)).unwrap();
+fn commit_until_killed(dir: &str, round: &str) {
+    let db = FleetDb::open(Path::new(dir)).unwrap();
     std::thread::scope(|scope| {
         for committer in 0..COMMITTERS {
-            let (db, round) = (&db, &round);
+            let db = &db;
             scope.spawn(move || {
                 for number in 0.. {
                     let name = format!("{round}/{committer}/{number}");
@@ -41,6 +38,10 @@ fn commits_until_it_is_killed() {
 
 #[test]
 fn what_was_answered_outlives_a_kill_at_any_moment() {
+    // This test is also the program that it kills.
+    if let (Ok(dir), Ok(round)) = (std::env::var(DIR), std::env::var(ROUND)) {
+        return commit_until_killed(&dir, &round);
+    }
     let home = home();
     create(&FleetDb::open(home.path()).unwrap(), 1);
     let mut answered = HashSet::new();
@@ -65,8 +66,8 @@ fn what_was_answered_outlives_a_kill_at_any_moment() {
 /// What was answered before the kill.
 fn run_and_kill(dir: &Path, round: u32) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--nocapture", "--exact"])
-        .arg("stores::fleet_db::tests::crash::commits_until_it_is_killed")
+        .args(["--nocapture", "--exact"])
+        .arg("stores::fleet_db::tests::crash::what_was_answered_outlives_a_kill_at_any_moment")
         .env(DIR, dir)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())
