@@ -193,7 +193,7 @@ impl SafeDir {
 /// One that is ours has its mode tightened, unless a link leads to it.
 ///
 /// # Errors
-/// As [`SafeDir::open_or_create`].
+/// When it belongs to somebody else, others can change it, or the system refuses.
 pub fn prepare_dir(path: &Path, whose: Whose) -> Result<(), StoreError> {
     let whose = if path.is_symlink() { Whose::Shared } else { whose };
     SafeDir::open_or_create(path, whose, Upkeep::Tighten).map(drop)

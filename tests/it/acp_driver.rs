@@ -272,7 +272,9 @@ async fn a_flood_arrives_whole_and_in_order() {
 
 #[tokio::test]
 async fn garbage_is_kept_as_diagnostics_and_the_turn_goes_on() {
-    let mut session = Session::working(&["garbage-line"]).await;
+    let mut session = Session::start(&["garbage-line"]);
+    assert!(matches!(session.next().await, Some(News::Opened { .. })));
+    session.order(Order::Prompt { text: "work".to_owned() }).await;
 
     let (mut news, outcome) = session.outcome().await;
     session.orders = None;
