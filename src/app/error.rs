@@ -1,6 +1,6 @@
 //! Why a use case of the fleet could not be carried out, for whoever asked.
 
-use crate::fleet::lifecycle::Refused;
+use crate::{auth::Scope, fleet::lifecycle::Refused};
 
 /// An answer that says what is wrong and what would be right. Never holds internals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,8 +21,8 @@ pub enum Code {
     NotFound,
     /// It is not the moment for it, or somebody else was faster.
     Conflict,
-    /// The token does not allow it.
-    InsufficientScope,
+    /// The token lacks this scope.
+    InsufficientScope(Scope),
     /// The daemon can't do it just now.
     Unavailable,
 }
@@ -35,7 +35,7 @@ impl Code {
             Self::NotFound => "NOT_FOUND",
             Self::Conflict => "CONFLICT",
             Self::Unavailable => "SERVICE_UNAVAILABLE",
-            Self::InsufficientScope => "INSUFFICIENT_SCOPE",
+            Self::InsufficientScope(_) => "INSUFFICIENT_SCOPE",
         }
     }
 }

@@ -13,8 +13,11 @@ use super::{
     },
     supervisor::Wish,
 };
-use crate::fleet::{
-    AgentName, EntryKind, LogEntry, Project, Role, Snapshot, Status, Task, snapshot::Member,
+use crate::{
+    auth::{Principal, Projects},
+    fleet::{
+        AgentName, EntryKind, LogEntry, Project, Role, Snapshot, Status, Task, snapshot::Member,
+    },
 };
 
 /// Most bytes of a task's description.
@@ -33,12 +36,32 @@ pub struct AgentFilter {
     pub project: Option<String>,
 }
 
+/// The fleet as one principal may see it. What it may not see does not exist for it: neither in lists
+/// nor in errors.
+#[derive(Clone, Copy)]
+pub struct Fleet<'a> {
+    app: &'a App,
+    projects: &'a Projects,
+}
+
 impl App {
     /// The fleet as it is now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.fleet.borrow().clone()
     }
 
+    /// The fleet for a principal.
+    pub fn fleet_for<'a>(&'a self, principal: &'a Principal) -> Fleet<'a> {
+        Fleet { app: self, projects: principal.projects() }
+    }
+
+    /// What happened in the fleet after this event, oldest first.
+    pub fn events_after(&self, id: u64) -> Vec<Event> {
+        self.events.after(id)
+    }
+}
+
+impl Fleet<'_> {
     /// The agents that match, by name.
     ///
     /// # Errors
@@ -48,10 +71,11 @@ impl App {
         let project = filter.project.as_deref().map(|p| self.project(p)).transpose()?;
         let matches = |member: &&Arc<Member>| {
             let agent = &member.agent;
-            status.is_none_or(|status| agent.status == status)
+            self.projects.cover(&agent.project)
+                && status.is_none_or(|status| agent.status == status)
                 && project.as_ref().is_none_or(|p| p.name.eq_ignore_ascii_case(&agent.project))
         };
-        Ok(self.snapshot().agents.values().filter(matches).cloned().collect())
+        Ok(self.app.snapshot().agents.values().filter(matches).cloned().collect())
     }
 
     /// One agent.
@@ -60,21 +84,19 @@ impl App {
     /// When the name is none, or no agent has it.
     pub fn show_agent(&self, name: &str) -> Result<Arc<Member>, FleetError> {
         let name = parse_name(name)?;
-        let snapshot = self.snapshot();
-        snapshot.agents.get(&name).cloned().ok_or_else(|| {
-            let names = snapshot.agents.keys().map(AgentName::as_str);
+        let snapshot = self.app.snapshot();
+        let sees = |member: &Member| self.projects.cover(&member.agent.project);
+        snapshot.agents.get(&name).filter(|member| sees(member)).cloned().ok_or_else(|| {
+            let seen = snapshot.agents.values().filter(|member| sees(member));
+            let names = seen.map(|member| member.agent.name.as_str());
             FleetError::not_found("agent", name.as_str(), names)
         })
     }
 
-    /// What happened in the fleet after this event, oldest first.
-    pub fn events_after(&self, id: u64) -> Vec<Event> {
-        self.events.after(id)
-    }
-
     /// All projects, by name.
     pub fn list_projects(&self) -> Vec<Project> {
-        self.settings().projects.clone()
+        let settings = self.app.settings();
+        settings.projects.iter().filter(|project| self.sees_project(project)).cloned().collect()
     }
 
     /// The project of this name, in its own spelling, and the roles that it offers.
@@ -83,7 +105,7 @@ impl App {
     /// When there is no such project.
     pub fn list_roles(&self, project: &str) -> Result<(Project, Vec<Role>), FleetError> {
         let project = self.project(project)?;
-        let settings = self.settings();
+        let settings = self.app.settings();
         let roles = settings.roles.iter().filter(|role| role.offered_by(&project.name));
         let roles = roles.cloned().collect();
         Ok((project, roles))
@@ -109,7 +131,7 @@ impl App {
             role: role.name.clone(),
             task: parse_task(task)?,
         };
-        self.supervisor.ask(wish).await
+        self.ask(wish).await
     }
 
     /// Gives an agent a task.
@@ -118,7 +140,7 @@ impl App {
     /// When there is no such agent, or it is not idle.
     pub async fn start_task(&self, name: &str, task: &str) -> Result<Arc<Member>, FleetError> {
         let wish = Wish::Start { name: parse_name(name)?, task: parse_task(task)? };
-        self.supervisor.ask(wish).await
+        self.ask(wish).await
     }
 
     /// Stops an agent's task.
@@ -126,7 +148,7 @@ impl App {
     /// # Errors
     /// When there is no such agent, or it has no task.
     pub async fn cancel_task(&self, name: &str) -> Result<Arc<Member>, FleetError> {
-        self.supervisor.ask(Wish::Cancel(parse_name(name)?)).await
+        self.ask(Wish::Cancel(parse_name(name)?)).await
     }
 
     /// Answers an agent's question; the present one, if none is named.
@@ -139,7 +161,7 @@ impl App {
         question: Option<String>,
         choice: String,
     ) -> Result<Arc<Member>, FleetError> {
-        self.supervisor.ask(Wish::Answer { name: parse_name(name)?, question, choice }).await
+        self.ask(Wish::Answer { name: parse_name(name)?, question, choice }).await
     }
 
     /// Ends an agent's program and starts it anew.
@@ -147,7 +169,7 @@ impl App {
     /// # Errors
     /// When there is no such agent.
     pub async fn restart_agent(&self, name: &str) -> Result<Arc<Member>, FleetError> {
-        self.supervisor.ask(Wish::Restart(parse_name(name)?)).await
+        self.ask(Wish::Restart(parse_name(name)?)).await
     }
 
     /// Ends an agent's program and removes everything that is the agent's.
@@ -155,7 +177,7 @@ impl App {
     /// # Errors
     /// When there is no such agent.
     pub async fn delete_agent(&self, name: &str) -> Result<Arc<Member>, FleetError> {
-        self.supervisor.ask(Wish::Delete(parse_name(name)?)).await
+        self.ask(Wish::Delete(parse_name(name)?)).await
     }
 
     /// A page of an agent's tasks, newest first.
@@ -165,7 +187,7 @@ impl App {
     pub async fn history(&self, name: &str, page: Page) -> Result<Paged<Task>, FleetError> {
         let member = self.show_agent(name)?;
         check_page(page)?;
-        self.store.history(member.agent.id, page).await.map_err(|error| unreadable(&error))
+        self.app.store.history(member.agent.id, page).await.map_err(|error| unreadable(&error))
     }
 
     /// A page of an agent's log, newest first.
@@ -175,7 +197,7 @@ impl App {
     pub async fn log(&self, name: &str, page: Page) -> Result<Paged<LogEntry>, FleetError> {
         let member = self.show_agent(name)?;
         check_page(page)?;
-        self.store.log(member.agent.id, page).await.map_err(|error| unreadable(&error))
+        self.app.store.log(member.agent.id, page).await.map_err(|error| unreadable(&error))
     }
 
     /// The entries of an agent's log after this one, oldest first, a bounded number at a time.
@@ -185,7 +207,7 @@ impl App {
     pub async fn log_after(&self, name: &str, after: i64) -> Result<Vec<LogEntry>, FleetError> {
         const AT_ONCE: usize = 1000;
         let agent = self.show_agent(name)?.agent.id;
-        let entries = self.store.log_after(agent, after, AT_ONCE).await;
+        let entries = self.app.store.log_after(agent, after, AT_ONCE).await;
         entries.map_err(|error| unreadable(&error))
     }
 
@@ -195,7 +217,7 @@ impl App {
     /// When the store can't be read.
     pub async fn last_words(&self, member: &Member) -> Result<Option<String>, FleetError> {
         let page = Page { number: 1, size: 20 };
-        let log = self.store.log(member.agent.id, page).await;
+        let log = self.app.store.log(member.agent.id, page).await;
         let entries = log.map_err(|error| unreadable(&error))?.items;
         let task = member.task.as_ref().map(|task| task.id);
         let said = |entry: &LogEntry| entry.kind == EntryKind::Message && entry.task == task;
@@ -215,8 +237,8 @@ impl App {
         timeout: Duration,
         mut progress: impl FnMut(&Member),
     ) -> Result<Arc<Member>, FleetError> {
-        let mut fleet = self.fleet.clone();
-        let mut phase = self.phase.subscribe();
+        let mut fleet = self.app.fleet.clone();
+        let mut phase = self.app.phase.subscribe();
         let deadline = tokio::time::sleep(timeout);
         tokio::pin!(deadline);
         let mut told: Option<Arc<Member>> = None;
@@ -240,12 +262,20 @@ impl App {
         }
     }
 
+    async fn ask(&self, wish: Wish) -> Result<Arc<Member>, FleetError> {
+        self.app.supervisor.ask(wish, self.projects.clone()).await
+    }
+
+    fn sees_project(&self, project: &Project) -> bool {
+        self.projects.cover(&project.name)
+    }
+
     fn project(&self, name: &str) -> Result<Project, FleetError> {
-        let settings = self.settings();
-        let found = settings.projects.iter().find(|p| p.name.eq_ignore_ascii_case(name)).cloned();
+        let settings = self.app.settings();
+        let mut seen = settings.projects.iter().filter(|project| self.sees_project(project));
+        let found = seen.clone().find(|p| p.name.eq_ignore_ascii_case(name)).cloned();
         found.ok_or_else(|| {
-            let names = settings.projects.iter().map(|project| &*project.name);
-            FleetError::not_found("project", name, names)
+            FleetError::not_found("project", name, seen.by_ref().map(|project| &*project.name))
         })
     }
 }

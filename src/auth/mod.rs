@@ -4,6 +4,7 @@
 
 pub mod header;
 pub mod principal;
+pub mod projects;
 pub mod registry;
 pub mod sampler;
 pub mod scope;
@@ -13,7 +14,7 @@ pub mod token;
 
 pub use header::Refusal;
 pub use principal::Principal;
-
+pub use projects::Projects;
 pub use registry::{Registry, Verdict};
 pub use scope::{Scope, Scopes};
 pub use secret::{Digest, Secret};

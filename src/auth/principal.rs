@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Scope, Scopes};
+use super::{Projects, Scope, Scopes};
 
 /// The identity that handlers and the audit log see. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Principal {
         name: Arc<str>,
         /// What it allows.
         scopes: Scopes,
+        /// Whose agents it may see.
+        projects: Projects,
     },
     /// Anyone, while authentication is off.
     Anonymous,
@@ -38,6 +40,14 @@ impl Principal {
         match self {
             Self::Token { scopes, .. } => scopes.allows(scope),
             Self::Anonymous | Self::Local { .. } => true,
+        }
+    }
+
+    /// The projects that exist for it.
+    pub fn projects(&self) -> &Projects {
+        match self {
+            Self::Token { projects, .. } => projects,
+            Self::Anonymous | Self::Local { .. } => &Projects::All,
         }
     }
 }

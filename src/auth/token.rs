@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Digest, Principal, Scopes};
+use super::{Digest, Principal, Projects, Scopes};
 
 /// The name of the primary token, whose secret is in the token file.
 pub const PRIMARY: &str = "default";
@@ -18,6 +18,8 @@ pub struct Token {
     pub digest: Digest,
     /// What it allows.
     pub scopes: Scopes,
+    /// Whose agents it may see.
+    pub projects: Projects,
     /// When this secret was issued.
     pub created_at: Timestamp,
 }
@@ -25,11 +27,16 @@ pub struct Token {
 impl Token {
     /// The primary token: named [`PRIMARY`], allowed everything.
     pub fn primary(digest: Digest, created_at: Timestamp) -> Self {
-        Self { name: PRIMARY.into(), digest, scopes: Scopes::ALL, created_at }
+        let projects = Projects::All;
+        Self { name: PRIMARY.into(), digest, scopes: Scopes::ALL, projects, created_at }
     }
 
     /// Who a request with this token is.
     pub fn principal(&self) -> Principal {
-        Principal::Token { name: self.name.clone(), scopes: self.scopes }
+        Principal::Token {
+            name: self.name.clone(),
+            scopes: self.scopes,
+            projects: self.projects.clone(),
+        }
     }
 }

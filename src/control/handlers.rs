@@ -81,10 +81,11 @@ pub(super) struct After {
 
 pub(super) async fn log_tail(
     State(control): State<Arc<Control>>,
+    Extension(principal): Extension<Principal>,
     Path(name): Path<String>,
     Query(After { after }): Query<After>,
 ) -> Result<Json<api::LogTail>, Failure> {
-    let entries = control.app.log_after(&name, after).await?;
+    let entries = control.app.fleet_for(&principal).log_after(&name, after).await?;
     let line = |entry: LogEntry| api::LogLine {
         id: entry.id,
         time: entry.time.to_string(),
@@ -135,7 +136,7 @@ impl From<FleetError> for Failure {
             Code::InvalidInput => StatusCode::BAD_REQUEST,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Conflict => StatusCode::CONFLICT,
-            Code::InsufficientScope => StatusCode::FORBIDDEN,
+            Code::InsufficientScope(_) => StatusCode::FORBIDDEN,
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.code.as_str(), error.message)

@@ -7,7 +7,10 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use crate::app::error::{Code, FleetError};
+use crate::{
+    app::error::{Code, FleetError},
+    auth::Scope,
+};
 
 /// `{"error":{"code":…,"message":…}}` with a status.
 #[derive(Debug)]
@@ -15,11 +18,13 @@ pub(crate) struct HttpError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// What the token would have to allow.
+    lacks: Option<Scope>,
 }
 
 impl HttpError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), lacks: None }
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
@@ -33,10 +38,14 @@ impl From<FleetError> for HttpError {
             Code::InvalidInput => StatusCode::BAD_REQUEST,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::Conflict => StatusCode::CONFLICT,
-            Code::InsufficientScope => StatusCode::FORBIDDEN,
+            Code::InsufficientScope(_) => StatusCode::FORBIDDEN,
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, error.code.as_str(), error.message)
+        let lacks = match error.code {
+            Code::InsufficientScope(scope) => Some(scope),
+            _ => None,
+        };
+        Self { lacks, ..Self::new(status, error.code.as_str(), error.message) }
     }
 }
 
@@ -48,8 +57,18 @@ impl IntoResponse for HttpError {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if let Some(scope) = self.lacks
+            && let Ok(challenge) = HeaderValue::try_from(insufficient(scope))
+        {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         response
     }
+}
+
+/// RFC 6750's challenge for a token that is good, but not for this.
+fn insufficient(scope: Scope) -> String {
+    format!(r#"Bearer realm="fleet-mcp", error="insufficient_scope", scope="{scope}""#)
 }
 
 /// Tells the client, and hyper, that this connection ends after the answer.

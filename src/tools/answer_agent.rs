@@ -42,7 +42,8 @@ impl Verb for AnswerAgent {
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        let answered = call.app.answer(&input.agent_name, input.question_id, input.choice).await?;
+        let answered =
+            call.fleet().answer(&input.agent_name, input.question_id, input.choice).await?;
         let agent_name = answered.agent.name.to_string();
         let message = format!("Agent '{agent_name}' has the answer; next: wait_for_agent");
         Ok(Output { agent_name, message })

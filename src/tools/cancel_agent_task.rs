@@ -35,7 +35,7 @@ impl Verb for CancelAgentTask {
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        let member = call.app.cancel_task(&input.agent_name).await?;
+        let member = call.fleet().cancel_task(&input.agent_name).await?;
         let agent_name = member.agent.name.to_string();
         let message = format!("Task canceled for agent '{agent_name}' successfully");
         Ok(Output { agent_name, message })

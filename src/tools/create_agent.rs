@@ -47,7 +47,8 @@ impl Verb for CreateAgent {
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let role = input.role.as_deref();
-        let member = call.app.create_agent(&input.name, &input.project, role, &input.task).await?;
+        let member =
+            call.fleet().create_agent(&input.name, &input.project, role, &input.task).await?;
         let name = &member.agent.name;
         let message = format!("Agent '{name}' created successfully; next: wait_for_agent");
         Ok(Output { agent: (&*member).into(), message })

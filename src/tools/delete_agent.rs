@@ -35,7 +35,7 @@ impl Verb for DeleteAgent {
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        let member = call.app.delete_agent(&input.agent_name).await?;
+        let member = call.fleet().delete_agent(&input.agent_name).await?;
         let agent_name = member.agent.name.to_string();
         let message = format!(
             "Agent '{agent_name}' deleted successfully; work on a repository is published as branch \

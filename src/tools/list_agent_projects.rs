@@ -41,7 +41,7 @@ impl Verb for ListAgentProjects {
     type Output = Output;
 
     async fn run(call: Call, Input {}: Input) -> Result<Output, FleetError> {
-        let shown = call.app.list_projects().into_iter().map(|project| Project {
+        let shown = call.fleet().list_projects().into_iter().map(|project| Project {
             id: project.name.clone(),
             name: project.name,
             description: project.description,

@@ -52,7 +52,7 @@ impl Verb for ListAgentRoles {
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        let (project, roles) = call.app.list_roles(&input.project)?;
+        let (project, roles) = call.fleet().list_roles(&input.project)?;
         let shown = roles.into_iter().map(|role| Role {
             id: role.name.clone(),
             name: role.name,

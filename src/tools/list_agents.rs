@@ -46,7 +46,7 @@ impl Verb for ListAgents {
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let filter = AgentFilter { status: input.status_filter, project: input.project_filter };
         let agents: Vec<AgentSummary> =
-            call.app.list_agents(&filter)?.iter().map(|member| (&**member).into()).collect();
+            call.fleet().list_agents(&filter)?.iter().map(|member| (&**member).into()).collect();
         Ok(Output { total_count: agents.len(), agents })
     }
 }

@@ -36,6 +36,7 @@ use crate::{
     app::{
         App, audit,
         error::{Code, FleetError},
+        fleet::Fleet,
     },
     auth::{Principal, Scope},
 };
@@ -95,6 +96,13 @@ pub(crate) struct Call {
     pub(crate) progress: Option<mpsc::Sender<String>>,
 }
 
+impl Call {
+    /// The fleet as the caller may see it.
+    fn fleet(&self) -> Fleet<'_> {
+        self.app.fleet_for(&self.principal)
+    }
+}
+
 type Answer = Pin<Box<dyn Future<Output = Result<Value, FleetError>> + Send>>;
 
 /// One row of the table.
@@ -139,7 +147,7 @@ impl Tool {
                 self.scope,
                 self.name
             );
-            return Err(FleetError { code: Code::InsufficientScope, message });
+            return Err(FleetError { code: Code::InsufficientScope(self.scope), message });
         }
         if self.effect == Effect::Reads {
             return (self.run)(call, arguments).await;

@@ -35,7 +35,7 @@ impl Verb for RestartAgent {
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        let member = call.app.restart_agent(&input.agent_name).await?;
+        let member = call.fleet().restart_agent(&input.agent_name).await?;
         let message = format!("Agent '{}' restarted successfully", member.agent.name);
         Ok(Output { agent: (&*member).into(), message })
     }

@@ -33,6 +33,6 @@ impl Verb for ShowAgent {
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        Ok(Output { agent: (&*call.app.show_agent(&input.agent_name)?).into() })
+        Ok(Output { agent: (&*call.fleet().show_agent(&input.agent_name)?).into() })
     }
 }

@@ -60,7 +60,7 @@ impl Verb for ShowAgentLog {
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let page = Page { number: input.page, size: input.page_size };
-        let found = call.app.log(&input.agent_name, page).await?;
+        let found = call.fleet().log(&input.agent_name, page).await?;
         Ok(Output {
             agent_name: input.agent_name,
             logs: found.items.into_iter().map(Into::into).collect(),

@@ -60,7 +60,7 @@ impl Verb for ShowAgentTaskHistory {
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let page = Page { number: input.page, size: input.page_size };
-        let found = call.app.history(&input.agent_name, page).await?;
+        let found = call.fleet().history(&input.agent_name, page).await?;
         Ok(Output {
             agent_name: input.agent_name,
             tasks: found.items.iter().map(Into::into).collect(),

@@ -42,7 +42,7 @@ impl Verb for StartAgentTask {
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        let member = call.app.start_task(&input.agent_name, &input.task_description).await?;
+        let member = call.fleet().start_task(&input.agent_name, &input.task_description).await?;
         let agent_name = member.agent.name.to_string();
         Ok(Output {
             message: format!(

@@ -95,16 +95,15 @@ impl Verb for WaitForAgent {
             return Err(FleetError::invalid(message));
         }
         let timeout = Duration::from_secs(input.timeout_seconds.into());
-        let progress = call.progress;
         let tell = |member: &Member| {
-            if let Some(progress) = &progress {
+            if let Some(progress) = &call.progress {
                 let status = member.agent.status.as_str();
                 // Who does not keep up misses a step, not the end.
                 let _ = progress.try_send(format!("agent `{}` is {status}", member.agent.name));
             }
         };
-        let member = call.app.wait_for(&input.agent_name, timeout, tell).await?;
-        let last_message = call.app.last_words(&member).await?;
+        let member = call.fleet().wait_for(&input.agent_name, timeout, tell).await?;
+        let last_message = call.fleet().last_words(&member).await?;
         let state = state(&member);
         Ok(Output {
             agent_name: member.agent.name.to_string(),

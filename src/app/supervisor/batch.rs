@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Reply, Wish, fleet::Berth};
+use super::{Asked, Reply, fleet::Berth};
 use crate::{
     app::{
         error::FleetError,
@@ -16,7 +16,7 @@ use crate::{
 
 /// What reaches the supervisor.
 pub(super) enum Mail {
-    Wish(Wish, Reply),
+    Wish(Asked),
     Report(Report),
     Tick,
     /// The first look at the fleet after a start.

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    MAX_REPORTS, Parts, Reply, Wish,
+    Asked, MAX_REPORTS, Parts, Wish,
     batch::{Batch, Deed, Mail},
     news, work,
 };
@@ -23,6 +23,7 @@ use crate::{
             sessions::{News, Order, Report},
         },
     },
+    auth::Projects,
     fleet::{
         Agent, AgentId, AgentName, Life, Snapshot, Status, Task, TaskId, TaskStatus, Usage,
         lifecycle::{Effect, Request, Sign},
@@ -36,7 +37,7 @@ const LOG_SLACK: u64 = 8;
 /// A fleet that was revived and waits to be set to work.
 pub struct Revived {
     fleet: Fleet,
-    wishes: mpsc::Receiver<(Wish, Reply)>,
+    wishes: mpsc::Receiver<Asked>,
     reports: mpsc::Receiver<Report>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     /// What is to be done first.
@@ -87,7 +88,7 @@ pub(super) struct Fleet {
 impl Fleet {
     pub(super) fn revive(
         parts: Parts,
-        wishes: mpsc::Receiver<(Wish, Reply)>,
+        wishes: mpsc::Receiver<Asked>,
     ) -> Result<Revived, StoreError> {
         let StoredFleet { agents, next_agent, next_task } = parts.store.load()?;
         let (to_us, reports) = mpsc::channel(MAX_REPORTS);
@@ -140,8 +141,8 @@ impl Fleet {
         let mut batch = Batch::default();
         for mail in mails {
             match mail {
-                Mail::Wish(wish, reply) => {
-                    let outcome = self.wish(wish, now, &mut batch);
+                Mail::Wish(Asked { wish, projects, reply }) => {
+                    let outcome = self.wish(wish, &projects, now, &mut batch);
                     batch.answers.push((reply, outcome));
                 }
                 Mail::Report(report) => {
@@ -222,17 +223,23 @@ impl Fleet {
     fn wish(
         &mut self,
         wish: Wish,
+        projects: &Projects,
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<Arc<Member>, FleetError> {
+        if let Some(name) = wish.on_agent()
+            && !self.berths.get(name).is_some_and(|berth| berth.is_seen_by(projects))
+        {
+            return Err(self.unknown(name, projects));
+        }
         let (name, request) = match wish {
             Wish::Create { name, project, role, task } => {
                 self.create(&name, project, role, now, batch)?;
-                let task = self.task(&name, task, now)?;
+                let task = self.task(&name, task, projects, now)?;
                 (name, Request::Start(Box::new(task)))
             }
             Wish::Start { name, task } => {
-                let task = self.task(&name, task, now)?;
+                let task = self.task(&name, task, projects, now)?;
                 (name, Request::Start(Box::new(task)))
             }
             Wish::Cancel(name) => (name, Request::Cancel),
@@ -241,7 +248,9 @@ impl Fleet {
             Wish::Delete(name) => (name, Request::Delete),
         };
         self.remember(&name, batch);
-        let Some(berth) = self.berths.get_mut(&name) else { return Err(self.unknown(&name)) };
+        let Some(berth) = self.berths.get_mut(&name) else {
+            return Err(self.unknown(&name, projects));
+        };
         let effects = berth.life.request(request, now)?;
         self.next_task = self.next_task.max(berth.life.task.as_ref().map_or(0, |t| t.id.0 + 1));
         let member = berth.member();
@@ -297,9 +306,10 @@ impl Fleet {
         &self,
         name: &AgentName,
         description: String,
+        projects: &Projects,
         now: Timestamp,
     ) -> Result<Task, FleetError> {
-        let berth = self.berths.get(name).ok_or_else(|| self.unknown(name))?;
+        let berth = self.berths.get(name).ok_or_else(|| self.unknown(name, projects))?;
         if !berth.life.is_working() {
             self.room_for_a_task()?;
         }
@@ -328,8 +338,9 @@ impl Fleet {
         )))
     }
 
-    fn unknown(&self, name: &AgentName) -> FleetError {
-        FleetError::not_found("agent", name.as_str(), self.berths.keys().map(AgentName::as_str))
+    fn unknown(&self, name: &AgentName, projects: &Projects) -> FleetError {
+        let seen = self.berths.iter().filter(|(_, berth)| berth.is_seen_by(projects));
+        FleetError::not_found("agent", name.as_str(), seen.map(|(name, _)| name.as_str()))
     }
 
     pub(super) fn report(&mut self, report: &Report, now: Timestamp, batch: &mut Batch) {
@@ -469,6 +480,10 @@ impl Fleet {
 }
 
 impl Berth {
+    fn is_seen_by(&self, projects: &Projects) -> bool {
+        projects.cover(&self.life.agent.project)
+    }
+
     fn member(&self) -> Arc<Member> {
         Arc::new(Member { agent: self.life.agent.clone(), task: self.life.task.clone() })
     }

@@ -29,7 +29,10 @@ use super::{
     },
     settings::Settings,
 };
-use crate::fleet::{AgentName, Snapshot, snapshot::Member};
+use crate::{
+    auth::Projects,
+    fleet::{AgentName, Snapshot, snapshot::Member},
+};
 
 /// Requests that may wait; more are told to come back.
 const MAX_REQUESTS: usize = 256;
@@ -80,13 +83,36 @@ pub enum Wish {
     Delete(AgentName),
 }
 
+impl Wish {
+    /// The agent that has to be there for it.
+    fn on_agent(&self) -> Option<&AgentName> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Start { name, .. }
+            | Self::Answer { name, .. }
+            | Self::Cancel(name)
+            | Self::Restart(name)
+            | Self::Delete(name) => Some(name),
+        }
+    }
+}
+
 /// Where wishes go.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
-    wishes: mpsc::Sender<(Wish, Reply)>,
+    wishes: mpsc::Sender<Asked>,
 }
 
 type Reply = oneshot::Sender<Result<Arc<Member>, FleetError>>;
+
+/// A wish on its way.
+struct Asked {
+    wish: Wish,
+    /// What exists for whoever asks: judged when the wish is, so that no agent of the same name in
+    /// another project can slip in between.
+    projects: Projects,
+    reply: Reply,
+}
 
 /// What the supervisor works with.
 pub struct Parts {
@@ -113,14 +139,14 @@ impl Supervisor {
         Ok((Self { wishes }, revived))
     }
 
-    /// Has a wish fulfilled: returns once that is durable and everyone can see it. The agent is as it
+    /// Has a wish of somebody who may see these projects fulfilled: returns once that is durable and everyone can see it. The agent is as it
     /// was at that moment; what was set in motion goes on.
     ///
     /// # Errors
     /// When it can't be fulfilled; nothing has changed then.
-    pub async fn ask(&self, wish: Wish) -> Result<Arc<Member>, FleetError> {
+    pub async fn ask(&self, wish: Wish, projects: Projects) -> Result<Arc<Member>, FleetError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.wishes.try_send((wish, reply));
+        let sent = self.wishes.try_send(Asked { wish, projects, reply });
         sent.map_err(|_full| FleetError::unavailable("the fleet is busy; try again"))?;
         answer.await.unwrap_or_else(|_| Err(FleetError::unavailable("the fleet is stopping")))
     }
@@ -129,7 +155,7 @@ impl Supervisor {
 /// Works until `stop`; then ends all sessions, leaves agents as they are in the store, and returns.
 async fn work(
     mut fleet: Fleet,
-    mut wishes: mpsc::Receiver<(Wish, Reply)>,
+    mut wishes: mpsc::Receiver<Asked>,
     mut reports: mpsc::Receiver<Report>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     mut mails: Vec<Mail>,
@@ -142,15 +168,15 @@ async fn work(
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some((wish, reply)) = wishes.recv() => mails.push(Mail::Wish(wish, reply)),
+                Some(asked) = wishes.recv() => mails.push(Mail::Wish(asked)),
                 Some(report) = reports.recv() => mails.push(Mail::Report(report)),
                 _ = ticks.tick() => mails.push(Mail::Tick),
             }
         }
         while mails.len() < MAX_BATCH
-            && let Ok((wish, reply)) = wishes.try_recv()
+            && let Ok(asked) = wishes.try_recv()
         {
-            mails.push(Mail::Wish(wish, reply));
+            mails.push(Mail::Wish(asked));
         }
         while mails.len() < MAX_BATCH
             && let Ok(report) = reports.try_recv()

@@ -194,7 +194,7 @@ impl Bench {
             role: "demo".to_owned(),
             task: "dig".to_owned(),
         };
-        self.supervisor.ask(wish).await?;
+        self.supervisor.ask(wish, Projects::All).await?;
         Ok(self.opened.recv().await.unwrap())
     }
 
@@ -243,8 +243,10 @@ async fn of_two_who_start_at_once_one_gets_the_agent() {
     bench.until("sony", |member| member.agent.status == Status::Idle).await;
     let start = || Wish::Start { name: "sony".parse().unwrap(), task: "dig".to_owned() };
 
-    let (first, second) =
-        tokio::join!(bench.supervisor.ask(start()), bench.supervisor.ask(start()));
+    let (first, second) = tokio::join!(
+        bench.supervisor.ask(start(), Projects::All),
+        bench.supervisor.ask(start(), Projects::All)
+    );
 
     assert!(first.is_ok());
     assert_eq!(second.unwrap_err().code, Code::Conflict);
@@ -259,7 +261,11 @@ async fn what_the_store_refuses_has_not_happened_and_is_told_again_once_it_does_
     bench.store.refuses.store(true, SeqCst);
 
     let refused = bench.create("papi").await.map(|_| ()).unwrap_err();
-    let delete = bench.supervisor.ask(Wish::Delete("sony".parse().unwrap())).await.unwrap_err();
+    let delete = bench
+        .supervisor
+        .ask(Wish::Delete("sony".parse().unwrap()), Projects::All)
+        .await
+        .unwrap_err();
     session.tell(News::TurnEnded(Outcome::Done)).await;
     bench.store.refuses.store(false, SeqCst);
     let member = bench.until("sony", |member| member.agent.status == Status::Idle).await;
@@ -295,7 +301,7 @@ async fn a_deleted_agent_is_gone_once_its_session_has_ended() {
     let mut bench = bench();
     let mut session = bench.create("sony").await.unwrap();
 
-    bench.supervisor.ask(Wish::Delete("sony".parse().unwrap())).await.unwrap();
+    bench.supervisor.ask(Wish::Delete("sony".parse().unwrap()), Projects::All).await.unwrap();
     let Order::Close { remove_workspace: true, .. } = session.told().await else {
         panic!("not closed")
     };
@@ -331,4 +337,23 @@ async fn a_log_is_cut_before_it_outgrows_its_limit_by_much() {
         }
         assert!(since_cut <= 1024 / 8 + 200, "{since_cut}");
     }
+}
+
+#[tokio::test]
+async fn agent_outside_somebodys_projects_is_unknown_to_each_wish_and_named_to_nobody() {
+    let mut bench = bench();
+    bench.create("sony").await.unwrap();
+    let elsewhere = Projects::Only(["website".into()].into());
+    let name = || "sony".parse().unwrap();
+    let start = Wish::Start { name: name(), task: "x".to_owned() };
+    let answer = Wish::Answer { name: name(), question: None, choice: "yes".to_owned() };
+
+    for wish in [start, answer, Wish::Cancel(name()), Wish::Restart(name()), Wish::Delete(name())] {
+        let refused = bench.supervisor.ask(wish, elsewhere.clone()).await.unwrap_err();
+
+        assert_eq!(refused.message, "agent `sony` not found; there are no agents yet");
+        assert_eq!(refused.code, Code::NotFound);
+    }
+    let scratch = Projects::Only(["Scratch".into()].into());
+    bench.supervisor.ask(Wish::Cancel(name()), scratch).await.unwrap();
 }
