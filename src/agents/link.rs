@@ -5,6 +5,7 @@ mod task;
 use std::time::Duration;
 
 use tokio::{net::UnixStream, sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use self::task::Task;
 use super::{
@@ -42,7 +43,8 @@ pub enum Event {
     Lost(String),
 }
 
-/// A connection with a host. Dropping it hangs up, and the host ends its agent and itself.
+/// A connection with a host. Dropping it hangs up, and the host ends its agent and itself; unless the
+/// daemon has let go of all hosts, which then wait for the next one.
 #[derive(Debug)]
 pub struct Link {
     commands: mpsc::Sender<Command>,
@@ -51,11 +53,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// Begins to speak with the host at the other end.
-    pub fn new(stream: UnixStream) -> Self {
+    /// Begins to speak with the host at the other end. Once `let_go` is cancelled it is not hung up
+    /// on any more.
+    pub fn new(stream: UnixStream, let_go: CancellationToken) -> Self {
         let (commands, orders) = mpsc::channel(8);
         let (tell, events) = mpsc::channel(8);
-        let task = tokio::spawn(Task::new(stream, orders, tell).run());
+        let task = tokio::spawn(Task::new(stream, let_go, orders, tell).run());
         Self { commands, events, task }
     }
 

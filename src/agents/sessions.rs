@@ -16,6 +16,7 @@ use std::{
 
 use base64::Engine as _;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use self::{
     orders::{Close, Orders},
@@ -90,6 +91,7 @@ struct Inner {
     launcher: Arc<dyn Launcher>,
     drivers: Arc<dyn Drivers>,
     confine: bool,
+    let_go: CancellationToken,
 }
 
 impl LocalSessions {
@@ -108,7 +110,17 @@ impl LocalSessions {
         let agents = state_dir.join("agents");
         DirBuilder::new().recursive(true).mode(0o700).create(&agents)?;
         let projects = state_dir.join("projects");
-        Ok(Self { inner: Arc::new(Inner { agents, projects, launcher, drivers, confine }) })
+        let let_go = CancellationToken::new();
+        let inner = Inner { agents, projects, launcher, drivers, confine, let_go };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl LocalSessions {
+    /// Runs what serves a session, until the daemon lets go of it.
+    fn spawn(&self, serving: impl Future<Output = ()> + Send + 'static) {
+        let let_go = self.inner.let_go.clone();
+        tokio::spawn(async move { let_go.run_until_cancelled_owned(serving).await });
     }
 }
 
@@ -117,7 +129,7 @@ impl Sessions for LocalSessions {
     fn open(&self, spec: SessionSpec, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order> {
         let (give, orders) = mpsc::channel(16);
         let inner = Arc::clone(&self.inner);
-        tokio::spawn(async move {
+        self.spawn(async move {
             let agent = spec.agent;
             let orders = Orders::new(orders);
             let cause = inner.session(spec, orders, &reports).await;
@@ -129,13 +141,21 @@ impl Sessions for LocalSessions {
     /// To be called within a tokio runtime.
     fn remove(&self, whose: Whose, reports: mpsc::Sender<Report>) {
         let inner = Arc::clone(&self.inner);
-        tokio::spawn(async move {
+        self.spawn(async move {
             // Whoever deletes has nothing more to order.
             let (_orders, none) = mpsc::channel(1);
             let mut orders = Orders::new(none);
             let cause = inner.remove_after_all(&whose, &mut orders, &reports).await;
             report(&reports, whose.agent, News::Ended(cause)).await;
         });
+    }
+
+    fn outlive(&self) -> bool {
+        self.inner.launcher.outlive()
+    }
+
+    fn let_go(&self) {
+        self.inner.let_go.cancel();
     }
 }
 
@@ -187,7 +207,7 @@ impl Inner {
             Ok(launched) => launched,
             Err(why) => return Cause::NotOpened(why),
         };
-        let mut link = Link::new(stream);
+        let mut link = Link::new(stream, self.let_go.clone());
         let mut prepared = false;
         let served = self.serve(&spec, &mut link, &mut orders, &mut prepared, reports).await;
         let lost = matches!(served, Served::Lost(_));
@@ -327,7 +347,7 @@ impl Inner {
             Ok(launched) => launched,
             Err(why) => return Cause::Lost(why),
         };
-        let mut link = Link::new(stream);
+        let mut link = Link::new(stream, self.let_go.clone());
         link.tell(Command::Prepare(self.workspace(whose, Vec::new()))).await;
         let close = Close { remove: true, grace: GRACE };
         match link.next().await {
@@ -347,7 +367,7 @@ impl Inner {
             Ok(launched) => launched,
             Err(why) => return Cause::NotOpened(why),
         };
-        let mut link = Link::new(stream);
+        let mut link = Link::new(stream, self.let_go.clone());
         link.tell(Command::Job(Job::Remove(self.place(agent, name)), None)).await;
         let cause = loop {
             match link.next().await {

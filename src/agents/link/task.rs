@@ -15,6 +15,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{Command, Event};
 use crate::agents::{
@@ -34,7 +35,9 @@ const CUT: &str = " … (the line was too long; the rest was dropped)";
 pub(super) struct Task {
     end: exchange::End<ToHost, FromHost>,
     reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+    /// `None` once the task ends.
+    writer: Option<OwnedWriteHalf>,
+    let_go: CancellationToken,
     splitter: Splitter,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
@@ -85,6 +88,7 @@ enum Step {
 impl Task {
     pub(super) fn new(
         stream: UnixStream,
+        let_go: CancellationToken,
         commands: mpsc::Receiver<Command>,
         tell: mpsc::Sender<Event>,
     ) -> Self {
@@ -92,7 +96,8 @@ impl Task {
         Self {
             end: exchange::End::daemon(rand::random(), 0),
             reader,
-            writer,
+            writer: Some(writer),
+            let_go,
             splitter: Splitter::default(),
             incoming: Vec::with_capacity(8 * 1024),
             outgoing: Vec::new(),
@@ -175,9 +180,12 @@ impl Task {
         let (unwritten, _) = end.unacknowledged();
         tokio::select! {
             read = reader.read_buf(incoming) => Step::Read(read),
-            wrote = writer.write(&outgoing[*written..]), if *written < outgoing.len() => {
-                Step::Wrote(wrote)
-            }
+            wrote = async {
+                match writer {
+                    Some(writer) => writer.write(&outgoing[*written..]).await,
+                    None => std::future::pending().await,
+                }
+            }, if *written < outgoing.len() => Step::Wrote(wrote),
             command = commands.recv() => Step::Command(command),
             permit = tell.reserve(), if !events.is_empty() => {
                 if let Some((number, event)) = events.pop_front() {
@@ -384,5 +392,16 @@ impl Task {
             return;
         }
         program.waiting.push_back((number, AgentLine { stream, text, receipt }));
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // Dropping the half shuts it down, for all copies of the descriptor.
+        if self.let_go.is_cancelled()
+            && let Some(writer) = self.writer.take()
+        {
+            writer.forget();
+        }
     }
 }

@@ -18,6 +18,13 @@ pub trait Sessions: Send + Sync + 'static {
     /// Removes the workspace of an agent without an open session; work on a repository is published
     /// before. Reported as [`News::Ended`].
     fn remove(&self, whose: Whose, reports: mpsc::Sender<Report>);
+
+    /// Whether sessions outlive the daemon, to be taken up by the next one.
+    fn outlive(&self) -> bool;
+
+    /// Lets go of all sessions as they are, and returns at once: nothing is ended, and nothing more
+    /// is told or reported. Only for sessions that outlive the daemon, at its end.
+    fn let_go(&self);
 }
 
 /// Whose workspace, and what of.

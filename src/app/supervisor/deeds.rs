@@ -62,9 +62,13 @@ impl Fleet {
         }
     }
 
-    /// Ends all sessions and waits until none is left; what agents still say is kept. Their tasks
-    /// are over when the next daemon finds them.
+    /// Lets go of sessions that outlive the daemon. Ends all others and waits until none is left;
+    /// what agents still say is kept, and their tasks are over when the next daemon finds them.
     pub(super) async fn part(mut self, mut reports: mpsc::Receiver<Report>) {
+        if self.parts.sessions.outlive() {
+            // What was not acknowledged is told again to the next daemon.
+            return self.parts.sessions.let_go();
+        }
         let closing = self.berths.values_mut().filter_map(|berth| berth.orders.take());
         let mut open = closing.count();
         let grace = self.parts.settings.borrow().fleet.close_grace_secs;

@@ -102,6 +102,12 @@ impl Sessions for Doubles {
         let news = News::Ended(Cause::Closed);
         reports.try_send(Report { agent: whose.agent, news, receipt: None }).unwrap();
     }
+
+    fn outlive(&self) -> bool {
+        false
+    }
+
+    fn let_go(&self) {}
 }
 
 struct StillClock(AtomicI64);

@@ -12,6 +12,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::bench::{AGENT, Bench, eventually};
 
@@ -108,7 +109,7 @@ async fn a_host_that_is_told_to_end_ends_everything() {
 async fn a_host_whose_connection_hangs_up_ends_everything_and_itself() {
     let bench = Bench::new();
     let launched = bench.launcher.launch(AGENT).unwrap();
-    let mut link = Link::new(launched.stream);
+    let mut link = Link::new(launched.stream, CancellationToken::new());
     let place = Place { directory: bench.workspace(), name: "worker".into(), agent: AGENT.0 };
     let workspace = Workspace { place, source: None, credentials: Vec::new(), confine: false };
     link.tell(Command::Prepare(workspace)).await;
