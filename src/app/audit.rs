@@ -1,44 +1,23 @@
-//! Security events: what an operator must be able to find later.
+//! What an operator must be able to find later: events of security, and what happens in the fleet.
+//!
+//! What is told here goes to the log and, through the log's layer, to the recorder
+//! ([`recorder`](super::recorder)): the journal and `fleetctl events` have the same. `kinds` is the
+//! table of them.
 //!
 //! Each function emits one event with a fixed message and its fields named in full, as journald
 //! keeps them. Values from outside go into fields and are escaped by the log; of them only the
 //! method and the path, cut short, stand in a message, and they come after the address.
 
-use std::{net::SocketAddr, time::Duration};
+pub mod kinds;
 
-use super::{events::Event, log_targets::AUDIT_TARGET as TARGET};
+use std::{fmt, net::SocketAddr, time::Duration};
+
+pub use self::kinds::KINDS;
+use super::{events::AgentChange, log_targets::AUDIT_TARGET as TARGET};
 use crate::{
     auth::{Principal, Refusal, sampler::Summary},
     fleet::AgentId,
 };
-
-/// The `MESSAGE_ID` of each event. Never changes: journal filters and the catalog rely on it.
-pub mod message_id {
-    /// A request was refused with 401.
-    pub const AUTH_FAILURE: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a01";
-    /// A request was passed that would be refused if authentication were on.
-    pub const WOULD_REFUSE: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a02";
-    /// More refused requests of one source than get entries of their own.
-    pub const REFUSALS_SUMMED_UP: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a03";
-    /// A request was refused with 403 for its Host or Origin.
-    pub const REQUEST_REFUSED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a04";
-    /// A token was made.
-    pub const TOKEN_CREATED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a05";
-    /// A token got a new secret.
-    pub const TOKEN_ROTATED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a06";
-    /// A token's secret was used for the first time since the daemon has known it.
-    pub const TOKEN_FIRST_USED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a07";
-    /// A token's secret was shown on the control socket.
-    pub const TOKEN_SHOWN: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a08";
-    /// A tool was called that changes something.
-    pub const TOOL_CALLED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a0b";
-    /// An agent, or its newest task, is in another state than before.
-    pub const AGENT_CHANGED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a0c";
-    /// An agent was deleted.
-    pub const AGENT_DELETED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a0a";
-    /// A local user was refused on the control socket.
-    pub const CONTROL_DENIED: &str = "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a09";
-}
 
 /// Most characters of a path in a message; the field has more.
 const MESSAGE_PATH_LEN: usize = 128;
@@ -69,8 +48,8 @@ impl RequestInfo<'_> {
 pub fn auth_failure(refusal: Refusal, fingerprint: Option<&str>, request: &RequestInfo<'_>) {
     tracing::warn!(
         target: TARGET,
-        MESSAGE_ID = message_id::AUTH_FAILURE,
-        FLEET_EVENT = "auth_failure",
+        MESSAGE_ID = kinds::AUTH_FAILURE.message_id,
+        FLEET_EVENT = kinds::AUTH_FAILURE.event,
         FLEET_REASON = refusal.reason(),
         FLEET_STATUS = 401,
         FLEET_CLIENT_IP = %request.client.ip().to_canonical(),
@@ -88,8 +67,8 @@ pub fn auth_failure(refusal: Refusal, fingerprint: Option<&str>, request: &Reque
 pub fn would_refuse(refusal: Refusal, fingerprint: Option<&str>, request: &RequestInfo<'_>) {
     tracing::warn!(
         target: TARGET,
-        MESSAGE_ID = message_id::WOULD_REFUSE,
-        FLEET_EVENT = "would_refuse",
+        MESSAGE_ID = kinds::WOULD_REFUSE.message_id,
+        FLEET_EVENT = kinds::WOULD_REFUSE.event,
         FLEET_REASON = refusal.reason(),
         FLEET_CLIENT_IP = %request.client.ip().to_canonical(),
         FLEET_CLIENT_PORT = request.client.port(),
@@ -106,8 +85,8 @@ pub fn would_refuse(refusal: Refusal, fingerprint: Option<&str>, request: &Reque
 pub fn request_refused(reason: &'static str, request: &RequestInfo<'_>) {
     tracing::warn!(
         target: TARGET,
-        MESSAGE_ID = message_id::REQUEST_REFUSED,
-        FLEET_EVENT = "request_refused",
+        MESSAGE_ID = kinds::REQUEST_REFUSED.message_id,
+        FLEET_EVENT = kinds::REQUEST_REFUSED.event,
         FLEET_REASON = reason,
         FLEET_STATUS = 403,
         FLEET_CLIENT_IP = %request.client.ip().to_canonical(),
@@ -125,8 +104,8 @@ pub fn refusals_summed_up(summary: &Summary) {
     let source = summary.source.map_or_else(|| "other sources".to_owned(), |s| s.to_string());
     tracing::warn!(
         target: TARGET,
-        MESSAGE_ID = message_id::REFUSALS_SUMMED_UP,
-        FLEET_EVENT = "refusals_summed_up",
+        MESSAGE_ID = kinds::REFUSALS_SUMMED_UP.message_id,
+        FLEET_EVENT = kinds::REFUSALS_SUMMED_UP.event,
         FLEET_SOURCE = source,
         FLEET_REASON = summary.reason,
         FLEET_COUNT = summary.count,
@@ -142,8 +121,8 @@ pub fn refusals_summed_up(summary: &Summary) {
 pub fn token_created(name: &str, fingerprint: &str) {
     tracing::info!(
         target: TARGET,
-        MESSAGE_ID = message_id::TOKEN_CREATED,
-        FLEET_EVENT = "token_created",
+        MESSAGE_ID = kinds::TOKEN_CREATED.message_id,
+        FLEET_EVENT = kinds::TOKEN_CREATED.event,
         FLEET_TOKEN = name,
         FLEET_TOKEN_FINGERPRINT = fingerprint,
         "Generated new access token"
@@ -154,8 +133,8 @@ pub fn token_created(name: &str, fingerprint: &str) {
 pub fn token_rotated(name: &str, fingerprint: &str, by: &Principal) {
     tracing::info!(
         target: TARGET,
-        MESSAGE_ID = message_id::TOKEN_ROTATED,
-        FLEET_EVENT = "token_rotated",
+        MESSAGE_ID = kinds::TOKEN_ROTATED.message_id,
+        FLEET_EVENT = kinds::TOKEN_ROTATED.event,
         FLEET_TOKEN = name,
         FLEET_TOKEN_FINGERPRINT = fingerprint,
         FLEET_BY = by.name(),
@@ -167,8 +146,8 @@ pub fn token_rotated(name: &str, fingerprint: &str, by: &Principal) {
 pub fn token_first_used(name: &str, client: SocketAddr) {
     tracing::info!(
         target: TARGET,
-        MESSAGE_ID = message_id::TOKEN_FIRST_USED,
-        FLEET_EVENT = "token_first_used",
+        MESSAGE_ID = kinds::TOKEN_FIRST_USED.message_id,
+        FLEET_EVENT = kinds::TOKEN_FIRST_USED.event,
         FLEET_TOKEN = name,
         FLEET_CLIENT_IP = %client.ip().to_canonical(),
         "token `{name}` used first from {}", client.ip().to_canonical()
@@ -179,40 +158,88 @@ pub fn token_first_used(name: &str, client: SocketAddr) {
 pub fn token_shown(name: &str, by: &Principal) {
     tracing::info!(
         target: TARGET,
-        MESSAGE_ID = message_id::TOKEN_SHOWN,
-        FLEET_EVENT = "token_shown",
+        MESSAGE_ID = kinds::TOKEN_SHOWN.message_id,
+        FLEET_EVENT = kinds::TOKEN_SHOWN.event,
         FLEET_TOKEN = name,
         FLEET_BY = by.name(),
         "token `{name}` shown to {}", by.name()
     );
 }
 
+/// The request that a tool was called with.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// The client, seen through trusted proxies.
+    pub client: SocketAddr,
+    /// Names the request in the log and to the client.
+    pub request: RequestId,
+}
+
+/// A request's name: unique over restarts for all practical purposes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId {
+    /// Another one for each daemon.
+    pub daemon: u32,
+    /// Another one for each request.
+    pub number: u64,
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{:x}", self.daemon, self.number)
+    }
+}
+
+/// A call of a tool that changes something.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolCall<'a> {
+    /// The tool.
+    pub tool: &'a str,
+    /// Who called it.
+    pub by: &'a Principal,
+    /// The agent that it names. Not checked.
+    pub agent: Option<&'a str>,
+    /// The request; local ones have none.
+    pub origin: Option<Origin>,
+    /// `ok`, or the error's code.
+    pub outcome: &'a str,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// A tool was called that changes something.
-pub fn tool_called(tool: &str, by: &str, agent: &str, outcome: &str, took: Duration) {
+pub fn tool_called(call: &ToolCall<'_>) {
+    let token = match call.by {
+        Principal::Token { name, .. } => Some(&**name),
+        Principal::Anonymous | Principal::Local { .. } => None,
+    };
     tracing::info!(
         target: TARGET,
-        MESSAGE_ID = message_id::TOOL_CALLED,
-        FLEET_EVENT = "tool_called",
-        FLEET_TOOL = tool,
-        FLEET_BY = by,
-        FLEET_AGENT = agent,
-        FLEET_OUTCOME = outcome,
-        FLEET_DURATION_MS = took.as_millis() as u64,
-        "{tool} by {by}: {outcome}"
+        MESSAGE_ID = kinds::TOOL_CALLED.message_id,
+        FLEET_EVENT = kinds::TOOL_CALLED.event,
+        FLEET_TOOL = call.tool,
+        FLEET_BY = call.by.name(),
+        FLEET_TOKEN = token,
+        FLEET_AGENT = call.agent,
+        FLEET_OUTCOME = call.outcome,
+        FLEET_DURATION_MS = call.took.as_millis() as u64,
+        FLEET_CLIENT_IP = call.origin.map(|o| tracing::field::display(o.client.ip().to_canonical())),
+        FLEET_REQUEST_ID = call.origin.map(|o| tracing::field::display(o.request)),
+        "{} by {}: {}", call.tool, call.by.name(), call.outcome
     );
 }
 
 /// An agent, or its newest task, is in another state than before.
-pub fn agent_changed(event: &Event) {
+pub fn agent_changed(change: &AgentChange<'_>) {
     tracing::info!(
         target: TARGET,
-        MESSAGE_ID = message_id::AGENT_CHANGED,
-        FLEET_EVENT = "agent_changed",
-        FLEET_AGENT = event.agent,
-        FLEET_AGENT_STATUS = event.status,
-        FLEET_TASK_STATE = event.task,
-        FLEET_DETAIL = event.message,
-        "agent `{}` is {}", event.agent, event.status
+        MESSAGE_ID = kinds::AGENT_CHANGED.message_id,
+        FLEET_EVENT = kinds::AGENT_CHANGED.event,
+        FLEET_AGENT = change.agent,
+        FLEET_AGENT_STATUS = change.status,
+        FLEET_TASK_STATE = change.task,
+        FLEET_DETAIL = change.detail,
+        "agent `{}` is {}", change.agent, change.status
     );
 }
 
@@ -220,8 +247,8 @@ pub fn agent_changed(event: &Event) {
 pub fn agent_deleted(id: AgentId) {
     tracing::info!(
         target: TARGET,
-        MESSAGE_ID = message_id::AGENT_DELETED,
-        FLEET_EVENT = "agent_deleted",
+        MESSAGE_ID = kinds::AGENT_DELETED.message_id,
+        FLEET_EVENT = kinds::AGENT_DELETED.event,
         FLEET_AGENT_ID = %id,
         "{id} deleted"
     );
@@ -231,10 +258,82 @@ pub fn agent_deleted(id: AgentId) {
 pub fn control_denied(uid: u32, reason: &'static str) {
     tracing::warn!(
         target: TARGET,
-        MESSAGE_ID = message_id::CONTROL_DENIED,
-        FLEET_EVENT = "control_denied",
+        MESSAGE_ID = kinds::CONTROL_DENIED.message_id,
+        FLEET_EVENT = kinds::CONTROL_DENIED.event,
         FLEET_REASON = reason,
         FLEET_BY = uid,
         "control socket refused uid {uid}: {reason}"
+    );
+}
+
+/// The daemon serves from now on.
+pub fn daemon_started(version: &str, listeners: &[SocketAddr], auth_enforced: bool) {
+    let auth = if auth_enforced { "on" } else { "off" };
+    let listeners: Vec<_> = listeners.iter().map(ToString::to_string).collect();
+    let listeners = listeners.join(",");
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = kinds::DAEMON_STARTED.message_id,
+        FLEET_EVENT = kinds::DAEMON_STARTED.event,
+        FLEET_VERSION = version,
+        FLEET_LISTENERS = listeners,
+        FLEET_AUTH = auth,
+        "fleet-mcp {version} serves on {listeners}, authentication {auth}"
+    );
+}
+
+/// The daemon was told to stop, and has.
+pub fn daemon_stopped() {
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = kinds::DAEMON_STOPPED.message_id,
+        FLEET_EVENT = kinds::DAEMON_STOPPED.event,
+        "Server stopped"
+    );
+}
+
+/// Configuration and certificates were taken over.
+pub fn configuration_reloaded(needs_restart: &[String]) {
+    let needs_restart = (!needs_restart.is_empty()).then(|| needs_restart.join(", "));
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = kinds::CONFIGURATION_RELOADED.message_id,
+        FLEET_EVENT = kinds::CONFIGURATION_RELOADED.event,
+        FLEET_NEEDS_RESTART = needs_restart,
+        "Configuration reloaded"
+    );
+}
+
+/// Configuration or certificates could not be taken over.
+pub fn reload_refused(problems: &[String]) {
+    let problems = problems.join("; ");
+    tracing::error!(
+        target: TARGET,
+        MESSAGE_ID = kinds::RELOAD_REFUSED.message_id,
+        FLEET_EVENT = kinds::RELOAD_REFUSED.event,
+        FLEET_PROBLEMS = problems,
+        "nothing was reloaded: {problems}"
+    );
+}
+
+/// A reload turned authentication on.
+pub fn authentication_enabled() {
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = kinds::AUTHENTICATION_ENABLED.message_id,
+        FLEET_EVENT = kinds::AUTHENTICATION_ENABLED.event,
+        "Authentication enabled: requests without a valid token are refused from now on"
+    );
+}
+
+/// Some events were not recorded.
+pub fn events_lost(count: u64) {
+    tracing::warn!(
+        target: TARGET,
+        MESSAGE_ID = kinds::EVENTS_LOST.message_id,
+        FLEET_EVENT = kinds::EVENTS_LOST.event,
+        FLEET_COUNT = count,
+        "{count} events were not recorded, because they came faster than the disk took them; the \
+         journal has them"
     );
 }

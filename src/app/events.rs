@@ -1,82 +1,93 @@
-//! What happened in the fleet lately: kept in memory, for whoever watches, and told to the log.
+//! What happens to agents, as events; and looking events up.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+use std::time::Duration;
+
+use super::{
+    App, Phase, audit,
+    error::FleetError,
+    fleet::unreadable,
+    ports::event_store::{Events, Query},
 };
-
-use jiff::Timestamp;
-
-use super::audit;
 use crate::fleet::snapshot::Member;
 
-/// Most events that are kept; the oldest go first.
-const MAX_EVENTS: usize = 1000;
+/// Most events that are looked up at once.
+pub const MAX_EVENTS: u32 = 1000;
+/// The longest wait for one.
+pub const MAX_EVENT_WAIT: Duration = Duration::from_secs(30);
 
-/// Something that happened to an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// From 1; grows with each event since the daemon started.
-    pub id: u64,
-    /// When.
-    pub time: Timestamp,
+impl App {
+    /// Looks events up. If there is none, waits for one, but not longer than this, nor than the daemon.
+    ///
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// When the limit or the wait is out of bounds, or the store can't be read.
+    pub async fn find_events(
+        &self,
+        mut query: Query,
+        wait: Duration,
+    ) -> Result<Events, FleetError> {
+        if !(1..=MAX_EVENTS).contains(&query.limit) {
+            return Err(FleetError::invalid(format!("limit: use 1 to {MAX_EVENTS}")));
+        }
+        if wait > MAX_EVENT_WAIT {
+            let most = MAX_EVENT_WAIT.as_secs();
+            return Err(FleetError::invalid(format!("wait: use at most {most} seconds")));
+        }
+        let mut recorded = self.recorder.recorded();
+        let mut phase = self.phase.subscribe();
+        let deadline = tokio::time::sleep(wait);
+        tokio::pin!(deadline);
+        loop {
+            recorded.mark_unchanged();
+            let found = self.events.events(query.clone()).await.map_err(|e| unreadable(&e))?;
+            if !found.events.is_empty() || wait.is_zero() {
+                return Ok(found);
+            }
+            query.after = Some(found.last);
+            let stopping = phase.wait_for(|phase| *phase == Phase::Stopping);
+            tokio::select! {
+                () = &mut deadline => return Ok(found),
+                Ok(()) = recorded.changed() => {}
+                _ = stopping => return Ok(found),
+            }
+        }
+    }
+}
+
+/// How an agent is, after that has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentChange<'a> {
     /// The agent's name.
-    pub agent: String,
+    pub agent: &'a str,
     /// What the agent does now: its status, or `gone`.
     pub status: &'static str,
     /// How its newest task is, if it has one.
     pub task: Option<&'static str>,
     /// How the task ended, what the agent asks, or where its work is. May be untrusted.
-    pub message: Option<String>,
+    pub detail: Option<&'a str>,
 }
 
-/// The newest events.
-#[derive(Debug, Default)]
-pub struct Events {
-    kept: Mutex<VecDeque<Event>>,
+/// Tells how an agent has changed, if it has; `None` is an agent that is not there. `published` says
+/// where the work of one that is gone can be fetched from.
+pub fn tell(before: Option<&Member>, after: Option<&Member>, published: Option<&str>) {
+    if let Some(change) = change(before, after, published) {
+        audit::agent_changed(&change);
+    }
 }
 
-impl Events {
-    /// Notes how an agent has changed, if it has; `None` is an agent that is not there. `published`
-    /// says where the work of one that is gone can be fetched from.
-    pub fn note(
-        &self,
-        before: Option<&Member>,
-        after: Option<&Member>,
-        published: Option<&str>,
-        now: Timestamp,
-    ) {
-        let Some(member) = after.or(before) else { return };
-        let states = [before.map(state), after.map(state)];
-        if states[0] == states[1] {
-            return;
-        }
-        let (status, task) = after.map_or(("gone", None), state);
-        let told = after.and_then(|member| member.task.as_ref()?.message.clone());
-        let mut kept = self.lock();
-        let event = Event {
-            id: kept.back().map_or(0, |event| event.id) + 1,
-            time: now,
-            agent: member.agent.name.to_string(),
-            status,
-            task,
-            message: told.or_else(|| published.map(str::to_owned)),
-        };
-        audit::agent_changed(&event);
-        if kept.len() == MAX_EVENTS {
-            kept.pop_front();
-        }
-        kept.push_back(event);
+fn change<'a>(
+    before: Option<&'a Member>,
+    after: Option<&'a Member>,
+    published: Option<&'a str>,
+) -> Option<AgentChange<'a>> {
+    if before.map(state) == after.map(state) {
+        return None;
     }
-
-    /// The events after this one, oldest first.
-    pub fn after(&self, id: u64) -> Vec<Event> {
-        self.lock().iter().filter(|event| event.id > id).cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Event>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    let agent = after.or(before)?.agent.name.as_str();
+    let (status, task) = after.map_or(("gone", None), state);
+    let told = after.and_then(|member| member.task.as_ref()?.message.as_deref());
+    Some(AgentChange { agent, status, task, detail: told.or(published) })
 }
 
 fn state(member: &Member) -> (&'static str, Option<&'static str>) {
@@ -86,6 +97,8 @@ fn state(member: &Member) -> (&'static str, Option<&'static str>) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::fleet::{Agent, AgentId, Status};
 
@@ -104,22 +117,15 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_events_and_the_newest_thousand_are_kept() {
-        let events = Events::default();
+    fn only_another_status_is_a_change_and_one_that_is_gone_says_where_its_work_is() {
         let (idle, busy) = (member(Status::Idle), member(Status::Busy));
-        let now = Timestamp::UNIX_EPOCH;
+        let published = Some("git fetch x");
 
-        events.note(None, Some(&idle), None, now);
-        events.note(Some(&idle), Some(&idle), None, now);
-        for _ in 0..MAX_EVENTS {
-            events.note(Some(&idle), Some(&busy), None, now);
-        }
-        events.note(Some(&busy), None, Some("git fetch x"), now);
-
-        let all = events.after(0);
-        assert_eq!((all.len(), all[0].id), (MAX_EVENTS, 3));
-        assert_eq!(events.after(1001), all[MAX_EVENTS - 1..]);
-        let last = &all[MAX_EVENTS - 1];
-        assert_eq!((last.status, last.message.as_deref()), ("gone", Some("git fetch x")));
+        let status = |change: Option<AgentChange<'_>>| change.map(|change| change.status);
+        assert_eq!(status(change(None, Some(&idle), None)), Some("idle"));
+        assert_eq!(status(change(Some(&idle), Some(&idle), None)), None);
+        assert_eq!(status(change(Some(&idle), Some(&busy), None)), Some("busy"));
+        let gone = change(Some(&busy), None, published).unwrap();
+        assert_eq!((gone.agent, gone.status, gone.detail), ("sony", "gone", published));
     }
 }

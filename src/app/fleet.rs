@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 use super::{
     App, Phase,
     error::FleetError,
-    events::Event,
     ports::{
         StoreError,
         fleet_store::{Page, Paged},
@@ -53,11 +52,6 @@ impl App {
     /// The fleet for a principal.
     pub fn fleet_for<'a>(&'a self, principal: &'a Principal) -> Fleet<'a> {
         Fleet { app: self, projects: principal.projects() }
-    }
-
-    /// What happened in the fleet after this event, oldest first.
-    pub fn events_after(&self, id: u64) -> Vec<Event> {
-        self.events.after(id)
     }
 }
 
@@ -341,7 +335,7 @@ fn check_page(page: Page) -> Result<(), FleetError> {
     Ok(())
 }
 
-fn unreadable(error: &StoreError) -> FleetError {
+pub(super) fn unreadable(error: &StoreError) -> FleetError {
     tracing::error!(error = error as &dyn std::error::Error, "{}; {}", error.what, error.help);
     FleetError::unavailable("the fleet's store can't be read; the daemon's log has the cause")
 }

@@ -20,6 +20,7 @@ pub mod events;
 pub mod fleet;
 pub mod log_targets;
 pub mod ports;
+pub mod recorder;
 pub mod refusals;
 pub mod settings;
 pub mod status;
@@ -27,8 +28,8 @@ pub mod supervisor;
 pub mod tokens;
 
 use clock::Clock;
-use events::Events;
-use ports::fleet_store::FleetStore;
+use ports::{event_store::EventStore, fleet_store::FleetStore};
+use recorder::Recorder;
 use refusals::Refusals;
 use settings::Settings;
 use supervisor::Supervisor;
@@ -45,7 +46,8 @@ pub struct App {
     fleet: watch::Receiver<Arc<Snapshot>>,
     supervisor: Supervisor,
     store: Arc<dyn FleetStore>,
-    events: Arc<Events>,
+    events: Arc<dyn EventStore>,
+    recorder: Recorder,
     isolation: String,
     phase: watch::Sender<Phase>,
     listeners: OnceLock<Vec<SocketAddr>>,
@@ -62,8 +64,10 @@ pub struct FleetAccess {
     pub supervisor: Supervisor,
     /// What it remembers.
     pub store: Arc<dyn FleetStore>,
-    /// What happened lately.
-    pub events: Arc<Events>,
+    /// What has happened.
+    pub events: Arc<dyn EventStore>,
+    /// Who records it.
+    pub recorder: Recorder,
     /// How agents are kept apart from everything else, in words.
     pub isolation: String,
 }
@@ -97,6 +101,7 @@ impl App {
             supervisor: fleet.supervisor,
             store: fleet.store,
             events: fleet.events,
+            recorder: fleet.recorder,
             isolation: fleet.isolation,
             phase: watch::Sender::new(Phase::Starting),
             listeners: OnceLock::new(),

@@ -7,6 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
+use super::ports::event_store::Retention;
 use crate::fleet::{Limits, Program, Project, Role};
 
 /// All settings of the daemon.
@@ -32,6 +33,8 @@ pub struct Settings {
     pub programs: Vec<Program>,
     /// How much the fleet may take.
     pub fleet: FleetSettings,
+    /// How long events are kept. Default 90 days, and 16 MiB a trail.
+    pub events: Retention,
 }
 
 /// `[auth]`

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use super::{
     agent::AgentVerb,
     client_config::Program,
+    events::EventArgs,
     project::{ProjectVerb, RoleVerb},
     task::TaskVerb,
 };
@@ -64,12 +65,8 @@ pub(super) enum Verb {
         #[command(subcommand)]
         verb: RoleVerb,
     },
-    /// Print what happened in the fleet since the daemon started
-    Events {
-        /// Go on printing what happens
-        #[arg(long, short)]
-        follow: bool,
-    },
+    /// Print what happened in the fleet, or who has changed what
+    Events(EventArgs),
     /// Reread configuration and certificates, and reopen the access log
     Reload,
     /// Print what to enter in an MCP client so that it can use this server

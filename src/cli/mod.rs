@@ -68,7 +68,7 @@ fn run(args: Args, output: &Output) -> Result<(), Failure> {
             Verb::Role { verb: project::RoleVerb::List { project } } => {
                 project::roles(&client, output, project).await
             }
-            Verb::Events { follow } => events::show(&client, output, follow).await,
+            Verb::Events(wanted) => events::show(&client, output, wanted).await,
             Verb::Reload => reload(&client, output).await,
             Verb::ClientConfig { client: program, url } => {
                 client_config::show(&client, output, program, url).await

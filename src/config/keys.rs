@@ -262,6 +262,20 @@ pub const KEYS: &[Key] = &[
         help: "How long an agent's program may take to end when it is told to; then it is killed.",
     },
     Key {
+        path: "events.max_age",
+        variable: "FLEET_MCP_EVENTS_MAX_AGE",
+        kind: Kind::Duration { min: HOUR, max: DAY.saturating_mul(3650) },
+        default: Preset::Value("90d"),
+        help: "How long events are kept for `fleetctl events`.",
+    },
+    Key {
+        path: "events.max_size",
+        variable: "FLEET_MCP_EVENTS_MAX_SIZE",
+        kind: Kind::Size { min: 64 * KIB, max: 1024 * MIB },
+        default: Preset::Value("16 MiB"),
+        help: "How much is kept of each: the fleet's events, the audit trail, refused requests; the oldest go first.",
+    },
+    Key {
         path: "log.filter",
         variable: "FLEET_MCP_LOG",
         kind: Kind::Filter,

@@ -110,6 +110,7 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0.as_secs(), self.0.subsec_millis()) {
             (0, millis @ 1..) => write!(f, "{millis}ms"),
+            (seconds @ 86_401.., 0) if seconds % 86_400 == 0 => write!(f, "{}d", seconds / 86_400),
             (seconds @ 1.., 0) if seconds % 3600 == 0 => write!(f, "{}h", seconds / 3600),
             (seconds @ 1.., 0) if seconds % 60 == 0 => write!(f, "{}m", seconds / 60),
             (seconds, _) => write!(f, "{seconds}s"),

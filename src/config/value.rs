@@ -20,6 +20,8 @@ use crate::{
     fleet::{Driver, Permissions},
 };
 
+const SECONDS_A_DAY: u64 = 24 * 60 * 60;
+
 impl Raw {
     /// The value for a message: on one line, and short.
     pub(super) fn shown(&self) -> String {
@@ -105,9 +107,11 @@ pub(super) fn size(raw: &Raw, kind: Kind) -> Option<usize> {
 
 pub(super) fn duration(raw: &Raw, kind: Kind) -> Option<Duration> {
     let text = raw.scalar()?;
-    let duration = match digits(text) {
-        Some(seconds) => Duration::from_secs(seconds),
-        None => text.parse::<SignedDuration>().ok()?.try_into().ok()?,
+    let days = text.strip_suffix('d').and_then(digits);
+    let duration = match (digits(text), days) {
+        (Some(seconds), _) => Duration::from_secs(seconds),
+        (None, Some(days)) => Duration::from_secs(days.checked_mul(SECONDS_A_DAY)?),
+        (None, None) => text.parse::<SignedDuration>().ok()?.try_into().ok()?,
     };
     match kind {
         Kind::Duration { min, max } if !(min..=max).contains(&duration) => None,

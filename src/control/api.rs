@@ -1,5 +1,7 @@
 //! The wire types and paths of the control API, version 1. Members are only ever added.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// `GET`: [`Status`].
@@ -149,33 +151,62 @@ pub struct LogLine {
     pub content: String,
 }
 
-/// `GET`, with `?after=ID`: [`EventList`].
+/// `GET`, with an [`EventQuery`] as its query: [`EventList`].
 pub const EVENTS: &str = "/v1/events";
 
-/// What happened in the fleet, oldest first.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EventList {
-    /// At most 1,000: the daemon keeps no more, and forgets them when it ends.
-    pub events: Vec<Event>,
+/// Which events.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct EventQuery {
+    /// Who has changed what, and what was refused; else what happened in the fleet.
+    #[serde(default)]
+    pub audit: bool,
+    /// Only events after this id.
+    pub after: Option<i64>,
+    /// From this time on, RFC 3339. Without it and `after`: the newest.
+    pub since: Option<String>,
+    /// Only this agent's.
+    pub agent: Option<String>,
+    /// Only this token's; they are in the audit trail.
+    pub token: Option<String>,
+    /// Most that are wanted, 1 to 1,000.
+    pub limit: Option<u32>,
+    /// Seconds to wait for an event if there is none, at most 30.
+    pub wait: Option<u32>,
 }
 
-/// Something that happened to an agent.
+/// Events, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventList {
+    /// As many as were wanted at most.
+    pub events: Vec<Event>,
+    /// What `after` takes to go on.
+    pub last: i64,
+    /// Whether there are more already.
+    pub more: bool,
+}
+
+/// Something that has happened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Event {
-    /// Grows with each event since the daemon started: what `after` takes.
-    pub id: u64,
+    /// Grows with each event, over restarts too.
+    pub id: i64,
     /// RFC 3339.
     pub time: String,
-    /// The agent's name.
-    pub agent: String,
-    /// The agent's status, or `gone`.
-    pub status: String,
-    /// The state of its newest task.
+    /// `fleet`, `audit` or `refusals`.
+    pub trail: String,
+    /// What kind: the journal's `FLEET_EVENT`.
+    pub event: String,
+    /// The agent that it happened to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
-    /// How the task ended, or what the agent asks. Untrusted.
+    pub agent: Option<String>,
+    /// The token that it happened to, or was done with.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    pub token: Option<String>,
+    /// It in a sentence.
+    pub message: String,
+    /// What else is known: the journal's other fields, in lower case without `FLEET_`. What agents and
+    /// clients have said is untrusted.
+    pub fields: BTreeMap<String, String>,
 }
 
 /// What a reload did.

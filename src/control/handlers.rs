@@ -1,6 +1,6 @@
 //! What each request to the control socket does: a use case, and its answer on the wire.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -19,8 +20,11 @@ use crate::{
     app::{
         Phase,
         error::{Code, FleetError},
-        events::Event,
-        ports::{FileState, StoreError},
+        events::MAX_EVENTS,
+        ports::{
+            FileState, StoreError,
+            event_store::{self, Recorded},
+        },
         status::{Status, TokenStatus},
         tokens::TokenError,
     },
@@ -53,29 +57,43 @@ pub(super) async fn tool(
     Json(arguments): Json<Map<String, Value>>,
 ) -> Result<Json<Value>, Failure> {
     let tool = tools::find(&name, &principal)?;
-    let call = Call { app: Arc::clone(&control.app), principal, progress: None };
+    let call = Call { app: Arc::clone(&control.app), principal, origin: None, progress: None };
     Ok(Json(tool.call(call, arguments).await?))
 }
 
 pub(super) async fn events(
     State(control): State<Arc<Control>>,
-    Query(After { after }): Query<After>,
-) -> Json<api::EventList> {
-    let event = |event: Event| api::Event {
-        id: event.id,
-        time: event.time.to_string(),
-        agent: event.agent,
-        status: event.status.to_owned(),
-        task: event.task.map(str::to_owned),
-        message: event.message,
+    Query(query): Query<api::EventQuery>,
+) -> Result<Json<api::EventList>, Failure> {
+    let wait = Duration::from_secs(query.wait.unwrap_or(0).into());
+    let since = query.since.as_deref().map(str::parse::<Timestamp>).transpose();
+    let since = since.map_err(|error| FleetError::invalid(format!("since: {error}")))?;
+    let wanted = event_store::Query {
+        audit: query.audit,
+        after: query.after,
+        since,
+        agent: query.agent,
+        token: query.token,
+        limit: query.limit.unwrap_or(MAX_EVENTS),
     };
-    let events = control.app.events_after(u64::try_from(after).unwrap_or(0));
-    Json(api::EventList { events: events.into_iter().map(event).collect() })
+    let found = control.app.find_events(wanted, wait).await?;
+    let event = |Recorded { id, event }: Recorded| api::Event {
+        id,
+        time: event.time.to_string(),
+        trail: event.trail.as_str().to_owned(),
+        event: event.event,
+        agent: event.agent,
+        token: event.token,
+        message: event.message,
+        fields: event.fields.into_iter().collect(),
+    };
+    let events = found.events.into_iter().map(event).collect();
+    Ok(Json(api::EventList { events, last: found.last, more: found.more }))
 }
 
 #[derive(Deserialize)]
 pub(super) struct After {
-    /// Entries, or events, up to this one are known.
+    /// Entries up to this one are known.
     after: i64,
 }
 

@@ -20,6 +20,7 @@ use crate::{
             fleet_store::FleetStore,
             sessions::{Order, Report, SessionSpec},
         },
+        recorder::Recorder,
         settings::Settings,
         supervisor::{Parts, Revived, Supervisor},
     },
@@ -35,12 +36,14 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn revive(
     settings: watch::Receiver<Arc<Settings>>,
     clock: &Arc<dyn Clock>,
+    recorder: Recorder,
 ) -> Result<(FleetAccess, Revived), Failure> {
     let state_dir = settings.borrow().state_dir.clone();
     let failed = |what: &str, error: std::io::Error| {
         Failure::new(format!("{what} below `{}`", state_dir.display())).caused_by(error)
     };
-    let store: Arc<dyn FleetStore> = Arc::new(FleetDb::open(&state_dir)?);
+    let db = Arc::new(FleetDb::open(&state_dir)?);
+    let store: Arc<dyn FleetStore> = Arc::clone(&db) as _;
     let launcher =
         ChildLauncher::new(&state_dir).map_err(|error| failed("can't run agents", error))?;
     let swept = launcher.sweep().map_err(|error| failed("can't end former agents", error))?;
@@ -48,12 +51,10 @@ pub(super) fn revive(
     let drivers = Speakers { clock: Arc::clone(clock) };
     let sessions = LocalSessions::new(&state_dir, Arc::new(launcher), Arc::new(drivers), true)
         .map_err(|error| failed("can't make workspaces", error))?;
-    let events = Arc::default();
     let (supervisor, revived) = Supervisor::revive(Parts {
         store: Arc::clone(&store),
         sessions: Arc::new(sessions),
         settings,
-        events: Arc::clone(&events),
         clock: Arc::clone(clock),
     })
     .map_err(|error| Failure::from(error).exit(Exit::Config))?;
@@ -64,7 +65,8 @@ pub(super) fn revive(
     );
     tracing::info!("{isolation}");
     let snapshot = revived.snapshot();
-    Ok((FleetAccess { snapshot, supervisor, store, events, isolation }, revived))
+    let access = FleetAccess { snapshot, supervisor, store, events: db, recorder, isolation };
+    Ok((access, revived))
 }
 
 /// Waits until no agent is left. Their connections must have been hung up. Blocks.

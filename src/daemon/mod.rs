@@ -19,12 +19,14 @@ use tokio::sync::watch;
 use self::{
     args::{Args, Inner, Verb},
     failure::Failure,
+    serve::Recording,
 };
 use crate::{
     agents::{demo, host},
     app::{
         App,
         clock::{Clock, SystemClock},
+        recorder::{Recorder, Waiting},
         tokens::{InForce, Tokens},
     },
     auth::Secret,
@@ -92,12 +94,14 @@ fn serve(args: Args) -> Exit {
     descriptors::raise();
     descriptors::fit(&mut loaded);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let log = match log::init(&loaded.settings.log, Arc::clone(&clock)) {
+    let (recorder, events) = Recorder::new();
+    let log = match log::init(&loaded.settings.log, Arc::clone(&clock), recorder.clone()) {
         Ok(log) => Arc::new(log),
         Err(error) => return Failure::new("can't log").caused_by(error).report(),
     };
     log_panics();
-    let served = start(&sources, loaded, args.print_token, &log, clock);
+    let recording = (recorder, events);
+    let served = start(&sources, loaded, args.print_token, &log, recording, clock);
     let exit = served.map_or_else(|failure| failure.log(&log), |()| Exit::Ok);
     log.flush(log::FLUSH_TIMEOUT);
     exit
@@ -108,6 +112,7 @@ fn start(
     loaded: Loaded,
     print_token: bool,
     log: &Arc<log::Guard>,
+    recording: (Recorder, Waiting),
     clock: Arc<dyn Clock>,
 ) -> Result<(), Failure> {
     let settings = Arc::new(loaded.settings);
@@ -138,14 +143,21 @@ fn start(
         tracing::warn!("{warning}");
     }
     let settings = watch::Sender::new(settings);
-    let (access, revived) = fleet::revive(settings.subscribe(), &clock)?;
+    let (recorder, events) = recording;
+    let (access, revived) = fleet::revive(settings.subscribe(), &clock, recorder)?;
+    let recording = Recording {
+        store: Arc::clone(&access.events),
+        settings: settings.subscribe(),
+        clock: Arc::clone(&clock),
+        events,
+    };
     let app = Arc::new(App::new(settings, tokens, access, clock));
     app.set_warnings(warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new("can't start the runtime").caused_by(error))?;
-    let served = runtime.block_on(serve::run(app, revived, sources, log));
+    let served = runtime.block_on(serve::run(app, revived, recording, sources, log));
     // Hangs up on the agents' hosts. The lock is held until they are gone.
     drop(runtime);
     fleet::await_end();

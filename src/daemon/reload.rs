@@ -8,7 +8,7 @@ use tokio_rustls::rustls::ServerConfig;
 use super::{descriptors, failure::chain};
 use crate::{
     app::{
-        App,
+        App, audit,
         ports::{Reload, ReloadError, Reloaded},
         settings::Settings,
     },
@@ -52,7 +52,7 @@ impl Reloader {
         let outcome = self.take_over().await;
         match &outcome {
             Ok(reloaded) => tell(reloaded),
-            Err(error) => tracing::error!("{error}"),
+            Err(error) => audit::reload_refused(&error.problems),
         }
         notify::ready(&self.summary());
         outcome
@@ -68,8 +68,9 @@ impl Reloader {
         tokio::task::spawn_blocking(move || log.reload(&for_log))
             .await
             .map_err(|panicked| problem(panicked.to_string()))?;
-        if settings.auth.enabled {
+        if settings.auth.enabled && !self.app.enforces_auth() {
             self.app.enforce_auth();
+            audit::authentication_enabled();
         }
         self.certificate.send_replace(certificate);
         self.app.set_warnings(warnings.clone());
@@ -135,7 +136,7 @@ fn problem(text: String) -> ReloadError {
 }
 
 fn tell(reloaded: &Reloaded) {
-    tracing::info!("Configuration reloaded");
+    audit::configuration_reloaded(&reloaded.needs_restart);
     if !reloaded.needs_restart.is_empty() {
         tracing::warn!("changed, but only after a restart: {}", reloaded.needs_restart.join(", "));
     }

@@ -6,12 +6,20 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{failure::Failure, listen, reload::Reloader};
 use crate::{
-    app::{App, Phase, ports::Reload as _, settings::Settings, supervisor::Revived},
+    app::{
+        App, Phase, audit,
+        clock::Clock,
+        ports::{Reload as _, event_store::EventStore},
+        recorder::Waiting,
+        settings::Settings,
+        supervisor::Revived,
+    },
     config::Sources,
     control::{
         self, Control,
@@ -26,10 +34,28 @@ use crate::{
 
 /// How often refusals of minutes that are over are summed up.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the last events may take to be durable.
+const RECORDING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What it takes to record events.
+pub(super) struct Recording {
+    pub(super) events: Waiting,
+    pub(super) store: Arc<dyn EventStore>,
+    pub(super) settings: watch::Receiver<Arc<Settings>>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Recording {
+    /// Begins, and goes on until `stop`.
+    fn begin(self, stop: CancellationToken) -> JoinHandle<()> {
+        tokio::spawn(self.events.work(self.store, self.settings, self.clock, stop))
+    }
+}
 
 pub(super) async fn run(
     app: Arc<App>,
     mut fleet: Revived,
+    recording: Recording,
     sources: &Sources,
     log: &Arc<log::Guard>,
 ) -> Result<(), Failure> {
@@ -46,6 +72,8 @@ pub(super) async fn run(
     let control_socket = open_control(&settings, sources).await?;
     announce(&app, &listeners)?;
 
+    let end_of_events = CancellationToken::new();
+    let events = recording.begin(end_of_events.clone());
     fleet.begin().await;
     let server = Server::start(Arc::clone(&app), listeners, certificate.subscribe());
     let reloader =
@@ -63,6 +91,7 @@ pub(super) async fn run(
     let end_of_fleet = CancellationToken::new();
     let fleet = tokio::spawn(fleet.work(end_of_fleet.clone()));
     app.enter(Phase::Ready);
+    audit::daemon_started(env!("CARGO_PKG_VERSION"), app.listeners(), app.enforces_auth());
     notify::ready(&reloader.summary());
 
     signals.until_end(&app, &reloader).await;
@@ -89,7 +118,11 @@ pub(super) async fn run(
     }
     control_socket.file.unlink();
     app.refusals.finish();
-    tracing::info!("Server stopped");
+    audit::daemon_stopped();
+    end_of_events.cancel();
+    if tokio::time::timeout(RECORDING_TIMEOUT, events).await.is_err() {
+        tracing::warn!("the last events were not recorded: the disk did not take them in time");
+    }
     Ok(())
 }
 

@@ -13,7 +13,10 @@ use axum::extract::Request;
 use http::{HeaderMap, HeaderValue, Method, Uri, header::USER_AGENT};
 use ipnet::IpNet;
 
-use crate::app::{audit::RequestInfo, settings::ForwardedHeader};
+use crate::app::{
+    audit::{Origin, RequestId, RequestInfo},
+    settings::ForwardedHeader,
+};
 
 /// The most proxies in a row that are looked through.
 const MAX_HOPS: usize = 32;
@@ -40,10 +43,14 @@ impl Context {
         Self { client, number: NUMBER.fetch_add(1, Relaxed) }
     }
 
-    /// The request's name: unique over restarts for all practical purposes.
-    fn request_id(&self) -> String {
-        static START: LazyLock<u32> = LazyLock::new(rand::random);
-        format!("{:08x}-{:x}", *START, self.number)
+    fn request_id(&self) -> RequestId {
+        static DAEMON: LazyLock<u32> = LazyLock::new(rand::random);
+        RequestId { daemon: *DAEMON, number: self.number }
+    }
+
+    /// Where a call of a tool comes from.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { client: self.client, request: self.request_id() }
     }
 }
 
@@ -73,7 +80,7 @@ impl Outline {
 
     /// The request's name.
     pub(crate) fn request_id(&self) -> String {
-        self.context.request_id()
+        self.context.request_id().to_string()
     }
 
     /// Lends it to the log.

@@ -21,8 +21,9 @@ use rmcp::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::context::Context;
 use crate::{
-    app::{App, error::FleetError},
+    app::{App, audit::Origin, error::FleetError},
     auth::Principal,
     tools::{self, Call, Effect, Tool},
 };
@@ -99,6 +100,7 @@ impl ServerHandler for Server {
         let call = Call {
             app: Arc::clone(&self.app),
             principal,
+            origin: origin(&context),
             progress: wanted.is_some().then_some(progress),
         };
         let tell = relay(steps, wanted, context.peer.clone());
@@ -133,6 +135,12 @@ fn principal(context: &RequestContext<RoleServer>) -> Result<Principal, ErrorDat
     let parts = context.extensions.get::<Parts>();
     let principal = parts.and_then(|parts| parts.extensions.get::<Principal>()).cloned();
     principal.ok_or_else(|| ErrorData::internal_error("the request has no principal", None))
+}
+
+/// The outermost layer puts it into the request.
+fn origin(context: &RequestContext<RoleServer>) -> Option<Origin> {
+    let parts = context.extensions.get::<Parts>()?;
+    parts.extensions.get::<Context>().map(Context::origin)
 }
 
 fn describe(tool: &'static Tool) -> rmcp::model::Tool {

@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::error::HttpError;
+use super::{context::Context, error::HttpError};
 use crate::{
     app::{App, error::FleetError},
     auth::Principal,
@@ -22,6 +22,7 @@ use crate::{
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    Extension(context): Extension<Context>,
     name: Result<Path<String>, PathRejection>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, HttpError> {
@@ -30,12 +31,14 @@ pub(super) async fn get(
         return Ok(needs_post(tool));
     }
     let arguments = from_query(tool, query)?;
-    answer(tool, Call { app, principal, progress: None }, arguments).await
+    answer(tool, Call { app, principal, origin: Some(context.origin()), progress: None }, arguments)
+        .await
 }
 
 pub(super) async fn post(
     State(app): State<Arc<App>>,
     Extension(principal): Extension<Principal>,
+    Extension(context): Extension<Context>,
     name: Result<Path<String>, PathRejection>,
     body: Bytes,
 ) -> Result<Response, HttpError> {
@@ -43,7 +46,8 @@ pub(super) async fn post(
     let arguments = from_body(&body)?;
     // A large one makes room for others while the tool works.
     drop(body);
-    answer(tool, Call { app, principal, progress: None }, arguments).await
+    answer(tool, Call { app, principal, origin: Some(context.origin()), progress: None }, arguments)
+        .await
 }
 
 /// Any other method than those two.

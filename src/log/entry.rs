@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use tracing::{Level, Metadata};
 
 use super::text::Clean;
-use crate::app::log_targets::AUDIT_TARGET;
+use crate::app::{
+    audit::kinds,
+    log_targets::AUDIT_TARGET,
+    ports::event_store::{Event, Trail},
+};
 
 /// Our name in the journal and in human lines.
 pub(super) const IDENTIFIER: &str = "fleet-mcp";
@@ -56,6 +60,31 @@ impl Entry {
             message: String::new(),
             fields: Vec::new(),
         }
+    }
+
+    /// The entry of an audit event as it is to be recorded, with fields named as in human lines.
+    pub(super) fn to_event(&self) -> Event {
+        let mut event = Event {
+            time: self.time,
+            event: String::new(),
+            trail: Trail::Audit,
+            agent: None,
+            token: None,
+            message: self.message.clone(),
+            fields: Vec::new(),
+        };
+        for (name, value) in &self.fields {
+            match name.strip_prefix(PREFIX) {
+                Some("EVENT") => event.event.clone_from(value),
+                Some("AGENT") => event.agent = Some(value.clone()),
+                Some("TOKEN") => event.token = Some(value.clone()),
+                Some(name) => event.fields.push((name.to_ascii_lowercase(), value.clone())),
+                // `MESSAGE_ID` says the same as the event's word.
+                None => {}
+            }
+        }
+        event.trail = kinds::of(&event.event).map_or(Trail::Audit, |kind| kind.trail);
+        event
     }
 
     /// What the log has to say about itself.

@@ -22,6 +22,7 @@ use super::{
 use crate::app::{
     clock::Clock,
     log_targets::{ACCESS_TARGET, AUDIT_TARGET},
+    recorder::Recorder,
 };
 
 /// What passes; changed by a reload.
@@ -40,6 +41,7 @@ pub(super) struct LogLayer {
     pub(super) rules: Arc<RwLock<Rules>>,
     pub(super) queue: Queue,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl LogLayer {
@@ -78,6 +80,9 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         } else {
             let mut entry = Entry::of_event(event.metadata(), now);
             event.record(&mut EntryVisitor(&mut entry));
+            if let (None, Some(recorder)) = (entry.target, &self.recorder) {
+                recorder.offer(entry.to_event());
+            }
             Item::Entry(Box::new(entry))
         };
         self.queue.offer(item);

@@ -3,7 +3,7 @@
 //!
 //! Any thread may log and none ever waits for it: events become owned entries in a bounded queue
 //! (`layer`), and one thread writes them (`writer`). What does not fit is dropped, counted and
-//! told. The reasons for not using tracing-journald are in `docs/adr/0003-journald-writer.md`.
+//! told. Audit events go to the recorder too. The reasons for not using tracing-journald are in `docs/adr/0003-journald-writer.md`.
 //!
 //! Everything from outside is cut and escaped before it is queued (`text`), whatever the sink.
 
@@ -39,7 +39,7 @@ use self::{
     layer::{Chain, LogLayer, Rules},
     writer::{Item, Queue, Reports, Shared, Writer},
 };
-use crate::app::{clock::Clock, settings::LogSettings};
+use crate::app::{clock::Clock, recorder::Recorder, settings::LogSettings};
 
 /// How long the end of the program may be held up by a sink that does not take the last entries.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -93,11 +93,13 @@ pub struct Output {
     pub stderr: Box<dyn Write + Send>,
     /// The zone of the times in human lines and in the access log.
     pub time_zone: TimeZone,
+    /// Who makes audit events durable.
+    pub recorder: Option<Recorder>,
 }
 
 impl Output {
     /// What this process was started with.
-    pub fn of_process(settings: &LogSettings) -> Self {
+    pub fn of_process(settings: &LogSettings, recorder: Recorder) -> Self {
         let is_journal = nix::sys::stat::fstat(io::stderr()).is_ok_and(|stat| {
             let variable = env::var_os("JOURNAL_STREAM");
             journald::is_stream(variable.as_deref(), stat.st_dev, stat.st_ino)
@@ -106,6 +108,7 @@ impl Output {
             journal: is_journal.then(|| settings.journal_socket.clone()),
             stderr: Box::new(io::stderr()),
             time_zone: TimeZone::system(),
+            recorder: Some(recorder),
         }
     }
 }
@@ -119,8 +122,12 @@ impl Output {
 ///
 /// The filter is invalid, the access log cannot be opened, the process is out of descriptors or
 /// threads, or there is a log already.
-pub fn init(settings: &LogSettings, clock: Arc<dyn Clock>) -> Result<Guard, InitError> {
-    let (subscriber, guard) = build(settings, clock, Output::of_process(settings))?;
+pub fn init(
+    settings: &LogSettings,
+    clock: Arc<dyn Clock>,
+    recorder: Recorder,
+) -> Result<Guard, InitError> {
+    let (subscriber, guard) = build(settings, clock, Output::of_process(settings, recorder))?;
     tracing::subscriber::set_global_default(subscriber).map_err(InitError::Twice)?;
     Ok(guard)
 }
@@ -156,8 +163,12 @@ pub fn build(
         .spawn(move || writer.run())
         .map_err(InitError::Thread)?;
 
-    let layer =
-        LogLayer { rules: Arc::clone(&rules), queue: queue.clone(), clock: Arc::clone(&clock) };
+    let layer = LogLayer {
+        rules: Arc::clone(&rules),
+        queue: queue.clone(),
+        clock: Arc::clone(&clock),
+        recorder: output.recorder,
+    };
     let subscriber = tracing_subscriber::registry().with(layer);
     Ok((subscriber, Guard { rules, queue, shared, clock, thread: Some(thread) }))
 }

@@ -99,8 +99,12 @@ impl World {
         settings: &LogSettings,
         journal: Option<PathBuf>,
     ) -> (impl Subscriber + Send + Sync + use<>, Guard) {
-        let output =
-            Output { journal, stderr: Box::new(self.screen.clone()), time_zone: TimeZone::UTC };
+        let output = Output {
+            journal,
+            stderr: Box::new(self.screen.clone()),
+            time_zone: TimeZone::UTC,
+            recorder: None,
+        };
         build(settings, self.clock.clone(), output).unwrap()
     }
 
@@ -396,7 +400,12 @@ fn access_log_that_cannot_be_opened_stops_the_start_and_not_the_reload() {
     assert!(guard.flush(PATIENCE));
     assert!(world.lines().contains("WARNING - the access log stays as it was: "));
     assert_eq!(world.access_lines().lines().count(), 1);
-    let output = Output { journal: None, stderr: Box::new(io::sink()), time_zone: TimeZone::UTC };
+    let output = Output {
+        journal: None,
+        stderr: Box::new(io::sink()),
+        time_zone: TimeZone::UTC,
+        recorder: None,
+    };
     let error = build(&nowhere, world.clock.clone(), output).map(drop).unwrap_err();
     assert!(error.to_string().contains("no/access.log"), "{error}");
 }

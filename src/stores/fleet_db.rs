@@ -1,9 +1,10 @@
-//! The fleet in an SQLite database, `fleet.db` in the state directory.
+//! The fleet, and what has happened, in an SQLite database, `fleet.db` in the state directory.
 //!
 //! One thread owns the connection that writes; what is committed while the disk is busy goes to
 //! it in one transaction. Readers have a connection that can't write.
 
 mod changes;
+mod events;
 mod file;
 mod read;
 mod rows;
@@ -20,6 +21,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -27,12 +29,13 @@ pub use self::write::Committed;
 use self::{
     file::Location,
     words::Trouble,
-    write::{Call, Writer},
+    write::{Call, Outcome, Work, Writer},
 };
 use super::refusal::{failed, refused};
 use crate::{
     app::ports::{
         StoreError,
+        event_store::{Event, EventStore, Events, Query, Retention},
         fleet_store::{Change, FleetStore, Page, Paged, Stored, StoredFleet},
     },
     fleet::{AgentId, LogEntry, Task},
@@ -86,13 +89,17 @@ impl FleetDb {
         &self.committed
     }
 
-    fn enqueue(
-        &self,
-        changes: Vec<Change>,
-    ) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
+    /// Has it done in the order of these calls, whether or not the future is polled.
+    fn have_done(&self, work: Work) -> Stored<u64> {
+        let enqueued = self.enqueue(work);
+        let path = self.path.clone();
+        Box::pin(async move { enqueued?.await.unwrap_or_else(|_| Err(ended(&path))) })
+    }
+
+    fn enqueue(&self, work: Work) -> Result<oneshot::Receiver<Outcome>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let Some(calls) = &self.calls else { return Err(ended(&self.path)) };
-        match calls.try_send(Call { changes, answer }) {
+        match calls.try_send(Call { work, answer }) {
             Ok(()) => Ok(answered),
             Err(mpsc::error::TrySendError::Full(_)) => Err(overrun(&self.path)),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(ended(&self.path)),
@@ -136,10 +143,8 @@ impl FleetStore for FleetDb {
     }
 
     fn commit(&self, changes: Vec<Change>) -> Stored<()> {
-        // Now and not once the future is polled: the order of the calls counts.
-        let enqueued = self.enqueue(changes);
-        let path = self.path.clone();
-        Box::pin(async move { enqueued?.await.unwrap_or_else(|_| Err(ended(&path))) })
+        let committed = self.have_done(Work::Changes(changes));
+        Box::pin(async move { committed.await.map(drop) })
     }
 
     fn history(&self, agent: AgentId, page: Page) -> Stored<Paged<Task>> {
@@ -152,6 +157,21 @@ impl FleetStore for FleetDb {
 
     fn log_after(&self, agent: AgentId, after: i64, limit: usize) -> Stored<Vec<LogEntry>> {
         self.read(move |connection| read::log_after(connection, agent, after, limit))
+    }
+}
+
+impl EventStore for FleetDb {
+    fn record(&self, events: Vec<Event>) -> Stored<()> {
+        let recorded = self.have_done(Work::Record(events));
+        Box::pin(async move { recorded.await.map(drop) })
+    }
+
+    fn expire(&self, retention: Retention, now: Timestamp) -> Stored<u64> {
+        self.have_done(Work::Expire(retention, now))
+    }
+
+    fn events(&self, query: Query) -> Stored<Events> {
+        self.read(move |connection| events::find(connection, &query))
     }
 }
 

@@ -34,7 +34,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     app::{
-        App, audit,
+        App,
+        audit::{self, Origin, ToolCall},
         error::{Code, FleetError},
         fleet::Fleet,
     },
@@ -92,6 +93,8 @@ pub(crate) enum Effect {
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) principal: Principal,
+    /// The request, if it came over TCP.
+    pub(crate) origin: Option<Origin>,
     /// Where a long call tells how it is getting on, if the caller wants to know.
     pub(crate) progress: Option<mpsc::Sender<String>>,
 }
@@ -153,12 +156,19 @@ impl Tool {
             return (self.run)(call, arguments).await;
         }
         let agent = arguments.get("agent_name").or_else(|| arguments.get("name"));
-        let agent = agent.and_then(Value::as_str).unwrap_or_default().to_owned();
-        let by = call.principal.name();
+        let agent = agent.and_then(Value::as_str).map(str::to_owned);
+        let (by, origin) = (call.principal.clone(), call.origin);
         let start = tokio::time::Instant::now();
         let answer = (self.run)(call, arguments).await;
         let outcome = answer.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok");
-        audit::tool_called(self.name, &by, &agent, outcome, start.elapsed());
+        audit::tool_called(&ToolCall {
+            tool: self.name,
+            by: &by,
+            agent: agent.as_deref(),
+            origin,
+            outcome,
+            took: start.elapsed(),
+        });
         answer
     }
 }

@@ -1,5 +1,6 @@
 //! What the use cases need from outside; `stores` and the launchers provide it.
 
+pub mod event_store;
 pub mod fleet_store;
 pub mod sessions;
 

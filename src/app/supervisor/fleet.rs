@@ -17,6 +17,7 @@ use super::{
 use crate::{
     app::{
         error::FleetError,
+        events,
         ports::{
             StoreError,
             fleet_store::{Change, MAX_TRIMMED_ENTRIES, StoredFleet},
@@ -169,7 +170,6 @@ impl Fleet {
 
     /// The batch is durable: publish, answer, acknowledge, act.
     fn carry_out(&mut self, batch: Batch, published: &watch::Sender<Arc<Snapshot>>) -> Vec<Mail> {
-        let now = self.parts.clock.now();
         if !batch.before.is_empty() {
             let snapshot = Arc::make_mut(&mut self.snapshot);
             for name in batch.before.keys() {
@@ -179,7 +179,7 @@ impl Fleet {
                     None => snapshot.agents.remove(name),
                 };
                 let published = batch.published.get(name).map(String::as_str);
-                self.parts.events.note(before.as_deref(), after.as_deref(), published, now);
+                events::tell(before.as_deref(), after.as_deref(), published);
             }
             published.send_replace(Arc::clone(&self.snapshot));
         }

@@ -21,7 +21,6 @@ use self::{batch::Mail, fleet::Fleet};
 use super::{
     clock::Clock,
     error::FleetError,
-    events::Events,
     ports::{
         StoreError,
         fleet_store::FleetStore,
@@ -122,8 +121,6 @@ pub struct Parts {
     pub sessions: Arc<dyn Sessions>,
     /// Projects, roles, programs and limits.
     pub settings: watch::Receiver<Arc<Settings>>,
-    /// What happens is noted here.
-    pub events: Arc<Events>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -199,3 +196,5 @@ async fn work(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::settings as tests_settings;

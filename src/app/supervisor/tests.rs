@@ -15,6 +15,7 @@ use crate::{
     app::{
         error::Code,
         ports::{
+            event_store::Retention,
             fleet_store::{Change, Page, Paged, Stored, StoredFleet},
             sessions::{Cause, News, Order, Outcome, SessionSpec, Whose},
         },
@@ -125,7 +126,7 @@ struct Bench {
     opened: mpsc::Receiver<Opened>,
 }
 
-fn settings() -> Settings {
+pub(in crate::app) fn settings() -> Settings {
     let minute = SignedDuration::from_mins(1);
     Settings {
         listen: Vec::new(),
@@ -173,6 +174,7 @@ fn settings() -> Settings {
                 opening: minute,
             },
         },
+        events: Retention { max_age: Duration::ZERO, max_bytes: 0 },
     }
 }
 
@@ -183,7 +185,6 @@ fn bench() -> Bench {
         store: Arc::clone(&store) as _,
         sessions: Arc::new(Doubles(sender)),
         settings: watch::Sender::new(Arc::new(settings())).subscribe(),
-        events: Arc::default(),
         clock: Arc::new(StillClock(AtomicI64::new(1000))),
     })
     .unwrap();

@@ -22,7 +22,10 @@ use super::{
     kind::Kind,
     value,
 };
-use crate::app::settings::{AuthSettings, HttpSettings, LogSettings, Settings, TlsSettings};
+use crate::app::{
+    ports::event_store::Retention,
+    settings::{AuthSettings, HttpSettings, LogSettings, Settings, TlsSettings},
+};
 
 /// Longest path that a Unix socket can be bound to: `sun_path` is 108 bytes, with a NUL at the end.
 const MAX_SOCKET_PATH: usize = 107;
@@ -62,6 +65,10 @@ pub(super) fn settings(
         projects,
         programs,
         fleet: reader.fleet(),
+        events: Retention {
+            max_age: reader.get("events.max_age", value::duration),
+            max_bytes: reader.get("events.max_size", value::size) as u64,
+        },
         state_dir,
     }
 }

@@ -81,8 +81,12 @@ impl Write for Stuck {
 fn stuck_standard_error_does_not_hold_up_the_end() {
     let world = World::new();
     let (_stuck_until, release) = sync_channel(0);
-    let output =
-        Output { journal: None, stderr: Box::new(Stuck(release)), time_zone: TimeZone::UTC };
+    let output = Output {
+        journal: None,
+        stderr: Box::new(Stuck(release)),
+        time_zone: TimeZone::UTC,
+        recorder: None,
+    };
     let (subscriber, guard) = build(&world.settings("info"), world.clock.clone(), output).unwrap();
     with_default(subscriber, || (0..10_000).for_each(|_| info!("flood")));
     let before = Instant::now();
@@ -105,7 +109,12 @@ fn closed_standard_error_is_survived() {
         }
     }
     let world = World::new();
-    let output = Output { journal: None, stderr: Box::new(Closed), time_zone: TimeZone::UTC };
+    let output = Output {
+        journal: None,
+        stderr: Box::new(Closed),
+        time_zone: TimeZone::UTC,
+        recorder: None,
+    };
     let (subscriber, guard) = build(&world.settings("info"), world.clock.clone(), output).unwrap();
 
     with_default(subscriber, || info!("lost"));

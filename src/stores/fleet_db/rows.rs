@@ -95,7 +95,7 @@ pub(super) fn micros(time: Timestamp) -> i64 {
     time.as_microsecond()
 }
 
-fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
     Timestamp::from_microsecond(row.get(at)?).map_err(|e| senseless(at, e))
 }
 
@@ -114,7 +114,7 @@ fn word<T>(
     meaning(&word).ok_or_else(|| senseless(at, Unknown(word, what)))
 }
 
-fn senseless(
+pub(super) fn senseless(
     column: usize,
     why: impl std::error::Error + Send + Sync + 'static,
 ) -> rusqlite::Error {

@@ -1,4 +1,5 @@
 mod crash;
+mod events;
 mod opening;
 mod plans;
 mod support;

@@ -8,24 +8,41 @@ use std::{
     },
 };
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     changes::{self, Failure},
+    events,
     words::Trouble,
 };
-use crate::app::ports::{StoreError, fleet_store::Change};
+use crate::app::ports::{
+    StoreError,
+    event_store::{Event, Retention},
+    fleet_store::Change,
+};
 
 /// Most calls of one transaction: about 5 ms of work beside the disk's, so that the first of
 /// them does not wait long for the last.
 const MAX_BATCH: usize = 256;
 
-/// One call of `commit`.
+/// What is to be done, all or nothing.
+#[derive(Debug)]
+pub(super) enum Work {
+    Changes(Vec<Change>),
+    Record(Vec<Event>),
+    Expire(Retention, Timestamp),
+}
+
+/// How many rows were removed by [`Work::Expire`]; else 0.
+pub(super) type Outcome = Result<u64, StoreError>;
+
+/// One call.
 #[derive(Debug)]
 pub(super) struct Call {
-    pub(super) changes: Vec<Change>,
-    pub(super) answer: oneshot::Sender<Result<(), StoreError>>,
+    pub(super) work: Work,
+    pub(super) answer: oneshot::Sender<Outcome>,
 }
 
 /// Counts what was made durable.
@@ -105,26 +122,26 @@ impl Writer {
 
     /// # Errors
     /// When nothing of the batch can be made.
-    fn transaction(&self, batch: &[Call]) -> Result<Vec<Result<(), StoreError>>, Trouble> {
+    fn transaction(&self, batch: &[Call]) -> Result<Vec<Outcome>, Trouble> {
         let mut outcomes = Vec::with_capacity(batch.len());
         self.step("BEGIN IMMEDIATE")?;
         for call in batch {
-            outcomes.push(self.call(&call.changes)?);
+            outcomes.push(self.call(&call.work)?);
         }
         self.step("COMMIT")?;
         Ok(outcomes)
     }
 
-    /// One call's changes, all or none.
+    /// One call's work, all or nothing.
     ///
     /// # Errors
     /// When the trouble is not this call's alone.
-    fn call(&self, changes: &[Change]) -> Result<Result<(), StoreError>, Trouble> {
+    fn call(&self, work: &Work) -> Result<Outcome, Trouble> {
         self.step("SAVEPOINT call")?;
-        let error = match changes.iter().try_for_each(|change| changes::apply(&self.db, change)) {
-            Ok(()) => {
+        let error = match self.work(work) {
+            Ok(removed) => {
                 self.step("RELEASE call")?;
-                return Ok(Ok(()));
+                return Ok(Ok(removed));
             }
             Err(Failure::Refused(words)) => words,
             Err(Failure::Trouble(trouble)) if trouble.is_the_calls_own() => {
@@ -135,6 +152,16 @@ impl Writer {
         self.step("ROLLBACK TO call")?;
         self.step("RELEASE call")?;
         Ok(Err(error))
+    }
+
+    fn work(&self, work: &Work) -> Result<u64, Failure> {
+        match work {
+            Work::Changes(changes) => {
+                changes.iter().try_for_each(|change| changes::apply(&self.db, change)).map(|()| 0)
+            }
+            Work::Record(events) => events::record(&self.db, events).map(|()| 0),
+            Work::Expire(retention, now) => events::expire(&self.db, *retention, *now),
+        }
     }
 
     fn step(&self, sql: &str) -> Result<(), Trouble> {

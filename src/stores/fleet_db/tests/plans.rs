@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::super::{read, schema};
+use super::super::{events, read, schema};
 
 /// What SQLite would do, a line a step.
 fn plan(sql: &str) -> String {
@@ -25,6 +25,40 @@ fn pages_come_from_an_index_in_its_order() {
         (read::ENTRIES_TOTAL, "SEARCH totals USING INTEGER PRIMARY KEY (rowid=?)"),
     ] {
         assert_eq!(plan(sql), expected, "{sql}");
+    }
+}
+
+#[test]
+fn events_come_from_an_index_in_its_order_whatever_is_asked() {
+    for (sql, expected) in [
+        (events::FLEET, "SEARCH events USING INDEX events_of_trail (trail=? AND rowid>?)"),
+        (events::OF_AGENT, "SEARCH events USING INDEX events_of_agent (agent=? AND rowid>?)"),
+        (events::OF_TOKEN, "SEARCH events USING INDEX events_of_token (token=? AND rowid>?)"),
+        (events::OF_BOTH, "SEARCH events USING INDEX events_of_token (token=? AND rowid>?)"),
+    ] {
+        assert_eq!(sql.map(plan), [expected; 2], "{sql:?}");
+    }
+    for sql in events::AUDIT {
+        let plan = plan(sql);
+        let one = "SEARCH events USING INDEX events_of_trail (trail=? AND rowid>?)";
+        assert!(plan.starts_with("MERGE (UNION ALL)"), "{plan}");
+        assert_eq!(plan.matches(one).count(), 2, "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+    assert_eq!(plan(events::SINCE), "SEARCH events USING COVERING INDEX events_by_time (time>?)");
+}
+
+#[test]
+fn expiring_reads_what_goes_and_no_more() {
+    for (sql, index) in [
+        (events::EXPIRE_OLD, "USING COVERING INDEX events_by_time (time<?)"),
+        (events::OLDEST, "USING INDEX events_of_trail (trail=?)"),
+        (events::EXPIRE_UP_TO, "USING INDEX events_of_trail (trail=? AND rowid<?)"),
+    ] {
+        let plan = plan(sql);
+
+        assert!(plan.contains(index) && !plan.contains("SCAN events"), "{sql}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     super::{
         Committed, FleetDb, Location, file, schema,
-        write::{Call, Writer},
+        write::{Call, Outcome, Work, Writer},
     },
     support::{agent, append, commit, create, home, page, put, task, wait},
 };
@@ -25,7 +25,7 @@ use crate::{
     fleet::AgentId,
 };
 
-type Answer = oneshot::Receiver<Result<(), StoreError>>;
+type Answer = oneshot::Receiver<Outcome>;
 
 /// A writer without its thread, for batches that are made up.
 struct Bench {
@@ -55,11 +55,12 @@ impl Bench {
             .into_iter()
             .map(|changes| {
                 let (answer, answered) = oneshot::channel();
-                (Call { changes, answer }, answered)
+                (Call { work: Work::Changes(changes), answer }, answered)
             })
             .unzip();
         self.writer.commit(&mut batch);
-        let outcomes: Vec<_> = answers.into_iter().map(|a| a.blocking_recv().unwrap()).collect();
+        let outcome = |answer: Answer| answer.blocking_recv().unwrap().map(drop);
+        let outcomes: Vec<_> = answers.into_iter().map(outcome).collect();
         outcomes.try_into().unwrap()
     }
 
