@@ -1,4 +1,4 @@
-//! What the documents say about settings, files and tests, against the program and the tree.
+//! What the documents say about settings, events, files and tests, against the program and the tree.
 
 use std::{
     collections::BTreeSet,
@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleet_mcp::config::{AGENTS, KEYS, PROJECTS, ROLES};
+use fleet_mcp::{
+    app::audit::KINDS,
+    config::{AGENTS, KEYS, PROJECTS, ROLES},
+};
 
 /// Variables with our prefix that are no settings: what clients call the token and the URL.
 const NO_SETTINGS: [&str; 2] = ["FLEET_MCP_TOKEN", "FLEET_MCP_URL"];
@@ -76,6 +79,31 @@ fn every_test_that_a_document_names_exists() {
 
             assert!(exists, "{}: there is no test {path}::{name}", file.display());
         }
+    }
+}
+
+#[test]
+fn every_event_is_explained_in_the_journal_catalog() {
+    let catalog = read("packaging/fleet-mcp.catalog");
+
+    let is_id = |text: &&str| text.len() == 32;
+    let ids = catalog.lines().filter_map(|line| line.strip_prefix("-- ")).filter(is_id);
+    let explained: Vec<_> = ids.collect();
+
+    for kind in KINDS {
+        let times = explained.iter().filter(|id| **id == kind.message_id).count();
+        assert_eq!(times, 1, "packaging/fleet-mcp.catalog: {} {}", kind.event, kind.message_id);
+    }
+    assert_eq!(explained.len(), KINDS.len(), "it explains an event that does not exist");
+    assert_eq!(catalog.matches("\nSubject: ").count(), KINDS.len());
+}
+
+#[test]
+fn journal_catalog_names_only_fields_that_entries_have() {
+    let source = read("src/app/audit.rs");
+
+    for field in read("packaging/fleet-mcp.catalog").split('@').skip(1).step_by(2) {
+        assert!(source.contains(&format!("{field} = ")), "no event has {field}");
     }
 }
 
