@@ -62,7 +62,7 @@ fn fsyncs(dir: &Path) -> Outcome {
 async fn events(dir: &Path, what: &str, per_call: usize, content: String, joins: bool) -> Outcome {
     let db = Arc::new(FleetDb::open(dir)?);
     db.commit((1..=COMMITTERS).map(agent).collect()).await?;
-    let (calls, transactions) = (db.committed().calls(), db.committed().transactions());
+    let (calls, transactions) = (db.committed().calls(), db.committed().transactions().total());
     let start = Instant::now();
     let until = start + Duration::from_secs(4);
     let mut committers = JoinSet::new();
@@ -85,7 +85,7 @@ async fn events(dir: &Path, what: &str, per_call: usize, content: String, joins:
     }
     let took = start.elapsed().as_secs_f64();
     let calls = (db.committed().calls() - calls) as f64;
-    let transactions = (db.committed().transactions() - transactions) as f64;
+    let transactions = (db.committed().transactions().total() - transactions) as f64;
     println!(
         "  {what}: {:.0} events/s; {:.1} commits a transaction, {:.0} transactions/s; \
          a commit takes {}",

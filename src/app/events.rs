@@ -6,6 +6,7 @@ use super::{
     App, Phase, audit,
     error::FleetError,
     fleet::unreadable,
+    metrics::Metrics,
     ports::event_store::{Events, Query},
 };
 use crate::fleet::snapshot::Member;
@@ -73,6 +74,23 @@ pub struct AgentChange<'a> {
 pub fn tell(before: Option<&Member>, after: Option<&Member>, published: Option<&str>) {
     if let Some(change) = change(before, after, published) {
         audit::agent_changed(&change);
+    }
+}
+
+/// Counts the tasks that have begun or ended between two looks at an agent.
+pub fn count(metrics: &Metrics, before: Option<&Member>, after: Option<&Member>) {
+    let task = |member: Option<&Member>| {
+        member.and_then(|member| member.task.as_ref()).map(|task| (task.id, task.status))
+    };
+    let (before, after) = (task(before), task(after));
+    let Some((id, status)) = after else { return };
+    let begun = before.is_none_or(|(former, _)| former != id);
+    let was_over = before.is_some_and(|(_, status)| status.is_over());
+    if begun {
+        metrics.task_started();
+    }
+    if status.is_over() && (begun || !was_over) {
+        metrics.task_ended(status);
     }
 }
 

@@ -19,6 +19,7 @@ pub mod error;
 pub mod events;
 pub mod fleet;
 pub mod log_targets;
+pub mod metrics;
 pub mod ports;
 pub mod recorder;
 pub mod refusals;
@@ -28,6 +29,7 @@ pub mod supervisor;
 pub mod tokens;
 
 use clock::Clock;
+use metrics::{Figures, Metrics};
 use ports::{event_store::EventStore, fleet_store::FleetStore};
 use recorder::Recorder;
 use refusals::Refusals;
@@ -41,6 +43,9 @@ pub struct App {
     pub tokens: Arc<Tokens>,
     /// What was refused.
     pub refusals: Refusals,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    figures: Arc<dyn Figures>,
     settings: watch::Sender<Arc<Settings>>,
     enforcing: AtomicBool,
     fleet: watch::Receiver<Arc<Snapshot>>,
@@ -68,6 +73,10 @@ pub struct FleetAccess {
     pub events: Arc<dyn EventStore>,
     /// Who records it.
     pub recorder: Recorder,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is counted elsewhere.
+    pub figures: Arc<dyn Figures>,
     /// How agents are kept apart from everything else, in words.
     pub isolation: String,
 }
@@ -102,6 +111,8 @@ impl App {
             store: fleet.store,
             events: fleet.events,
             recorder: fleet.recorder,
+            metrics: fleet.metrics,
+            figures: fleet.figures,
             isolation: fleet.isolation,
             phase: watch::Sender::new(Phase::Starting),
             listeners: OnceLock::new(),

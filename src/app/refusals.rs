@@ -23,6 +23,7 @@ const MAX_UNREADY: usize = 1024;
 pub struct Refusals {
     clock: Arc<dyn Clock>,
     by_reason: [AtomicU64; Refusal::ALL.len()],
+    passed_by_reason: [AtomicU64; Refusal::ALL.len()],
     forbidden: AtomicU64,
     sampler: Mutex<Sampler>,
     unready: Mutex<HashMap<Source, Unready>>,
@@ -45,6 +46,7 @@ impl Refusals {
         Self {
             clock,
             by_reason: Default::default(),
+            passed_by_reason: Default::default(),
             forbidden: AtomicU64::new(0),
             sampler: Mutex::default(),
             unready: Mutex::default(),
@@ -61,6 +63,7 @@ impl Refusals {
 
     /// A request was passed that would be refused if authentication were on.
     pub fn passed(&self, refusal: Refusal, digest: Option<Digest>, info: &RequestInfo<'_>) {
+        self.passed_by_reason[refusal as usize].fetch_add(1, Relaxed);
         self.remember(refusal, Source::of(info.client.ip()));
         if self.sampled(refusal.reason(), info) == Sample::Whole {
             audit::would_refuse(refusal, digest.map(|d| d.fingerprint()).as_deref(), info);
@@ -77,7 +80,12 @@ impl Refusals {
 
     /// How many were refused with 401, by reason.
     pub fn counts(&self) -> Vec<(Refusal, u64)> {
-        Refusal::ALL.into_iter().map(|r| (r, self.by_reason[r as usize].load(Relaxed))).collect()
+        counts(&self.by_reason)
+    }
+
+    /// How many passed only because authentication is off, by reason.
+    pub fn passed_counts(&self) -> Vec<(Refusal, u64)> {
+        counts(&self.passed_by_reason)
     }
 
     /// How many were refused with 403 for their Host or Origin.
@@ -126,6 +134,10 @@ impl Refusals {
         let entry = unready.entry(source).or_insert(fresh);
         *entry = Unready { requests: entry.requests + 1, reason, last_seen };
     }
+}
+
+fn counts(by_reason: &[AtomicU64; Refusal::ALL.len()]) -> Vec<(Refusal, u64)> {
+    Refusal::ALL.into_iter().map(|r| (r, by_reason[r as usize].load(Relaxed))).collect()
 }
 
 /// These critical sections can't panic half-way; a poisoned lock still guards a sound value.

@@ -67,6 +67,8 @@ pub(super) enum Verb {
     },
     /// Print what happened in the fleet, or who has changed what
     Events(EventArgs),
+    /// Print what is counted, in Prometheus' format
+    Metrics,
     /// Reread configuration and certificates, and reopen the access log
     Reload,
     /// Print what to enter in an MCP client so that it can use this server

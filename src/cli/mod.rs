@@ -69,6 +69,7 @@ fn run(args: Args, output: &Output) -> Result<(), Failure> {
                 project::roles(&client, output, project).await
             }
             Verb::Events(wanted) => events::show(&client, output, wanted).await,
+            Verb::Metrics => output.bytes(&client.get_bytes(api::METRICS).await?),
             Verb::Reload => reload(&client, output).await,
             Verb::ClientConfig { client: program, url } => {
                 client_config::show(&client, output, program, url).await

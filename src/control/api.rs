@@ -9,6 +9,9 @@ pub const STATUS: &str = "/v1/status";
 /// `POST`: [`Reloaded`].
 pub const RELOAD: &str = "/v1/reload";
 
+/// `GET`: the metrics as text, in Prometheus' format.
+pub const METRICS: &str = "/v1/metrics";
+
 /// `POST` with the tool's arguments as a JSON object: the tool's result.
 pub fn tool(name: &str) -> String {
     format!("/v1/tools/{name}")

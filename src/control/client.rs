@@ -67,6 +67,14 @@ impl Client {
         self.ask(Method::GET, path, None).await
     }
 
+    /// An answer that is no JSON.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn get_bytes(&self, path: &str) -> Result<Bytes, ClientError> {
+        self.ask_for_bytes(Method::GET, path, None).await
+    }
+
     /// # Errors
     /// See [`ClientError`].
     pub async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -92,10 +100,20 @@ impl Client {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<T, ClientError> {
+        let body = self.ask_for_bytes(method, path, body).await?;
+        serde_json::from_slice(&body).map_err(broken)
+    }
+
+    async fn ask_for_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Bytes, ClientError> {
         let asked = tokio::time::timeout(TIMEOUT, self.exchange(method, path, body));
         let (status, body) = asked.await.map_err(|_elapsed| ClientError::TimedOut)??;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(broken);
+            return Ok(body);
         }
         let refused: api::ErrorBody = serde_json::from_slice(&body).map_err(broken)?;
         Err(ClientError::Refused { status, error: refused.error })

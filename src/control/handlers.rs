@@ -21,6 +21,7 @@ use crate::{
         Phase,
         error::{Code, FleetError},
         events::MAX_EVENTS,
+        metrics::Format,
         ports::{
             FileState, StoreError,
             event_store::{self, Recorded},
@@ -35,6 +36,12 @@ use crate::{
 
 pub(super) async fn status(State(control): State<Arc<Control>>) -> Json<api::Status> {
     Json(control.app.status().await.into())
+}
+
+pub(super) async fn metrics(State(control): State<Arc<Control>>) -> Response {
+    let format = Format::Prometheus;
+    let headers = [(header::CONTENT_TYPE, format.content_type())];
+    (headers, control.app.metrics_text(format)).into_response()
 }
 
 pub(super) async fn reload(

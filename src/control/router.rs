@@ -33,6 +33,7 @@ fn router(control: &Arc<Control>) -> Router {
     Router::new()
         .route(api::STATUS, get(handlers::status))
         .route(api::RELOAD, post(handlers::reload))
+        .route(api::METRICS, get(handlers::metrics))
         .route(api::EVENTS, get(handlers::events))
         .route(&api::tool("{name}"), post(handlers::tool))
         .route(&api::log_tail("{name}"), get(handlers::log_tail))

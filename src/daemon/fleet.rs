@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 
-use super::failure::Failure;
+use super::{failure::Failure, figures::OwnFigures};
 use crate::{
     agents::{
         child::{self, ChildLauncher, Swept},
@@ -16,6 +16,7 @@ use crate::{
     app::{
         FleetAccess,
         clock::Clock,
+        metrics::Metrics,
         ports::{
             fleet_store::FleetStore,
             sessions::{Order, Report, SessionSpec},
@@ -26,6 +27,7 @@ use crate::{
     },
     exit::Exit,
     fleet::AgentId,
+    log,
     stores::FleetDb,
 };
 
@@ -37,6 +39,7 @@ pub(super) fn revive(
     settings: watch::Receiver<Arc<Settings>>,
     clock: &Arc<dyn Clock>,
     recorder: Recorder,
+    log: &Arc<log::Guard>,
 ) -> Result<(FleetAccess, Revived), Failure> {
     let state_dir = settings.borrow().state_dir.clone();
     let failed = |what: &str, error: std::io::Error| {
@@ -51,10 +54,12 @@ pub(super) fn revive(
     let drivers = Speakers { clock: Arc::clone(clock) };
     let sessions = LocalSessions::new(&state_dir, Arc::new(launcher), Arc::new(drivers), true)
         .map_err(|error| failed("can't make workspaces", error))?;
+    let metrics = Arc::<Metrics>::default();
     let (supervisor, revived) = Supervisor::revive(Parts {
         store: Arc::clone(&store),
         sessions: Arc::new(sessions),
         settings,
+        metrics: Arc::clone(&metrics),
         clock: Arc::clone(clock),
     })
     .map_err(|error| Failure::from(error).exit(Exit::Config))?;
@@ -65,7 +70,17 @@ pub(super) fn revive(
     );
     tracing::info!("{isolation}");
     let snapshot = revived.snapshot();
-    let access = FleetAccess { snapshot, supervisor, store, events: db, recorder, isolation };
+    let figures = Arc::new(OwnFigures { log: Arc::clone(log), db: Arc::clone(&db) });
+    let access = FleetAccess {
+        snapshot,
+        supervisor,
+        store,
+        events: db,
+        recorder,
+        metrics,
+        figures,
+        isolation,
+    };
     Ok((access, revived))
 }
 

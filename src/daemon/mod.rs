@@ -4,6 +4,7 @@ pub mod args;
 mod check_config;
 mod descriptors;
 mod failure;
+mod figures;
 mod fleet;
 mod listen;
 mod reload;
@@ -144,7 +145,7 @@ fn start(
     }
     let settings = watch::Sender::new(settings);
     let (recorder, events) = recording;
-    let (access, revived) = fleet::revive(settings.subscribe(), &clock, recorder)?;
+    let (access, revived) = fleet::revive(settings.subscribe(), &clock, recorder, log)?;
     let recording = Recording {
         store: Arc::clone(&access.events),
         settings: settings.subscribe(),

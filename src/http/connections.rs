@@ -17,7 +17,10 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use super::connection::{Connection, Phase, SEND_TIMEOUT};
-use crate::auth::Source;
+use crate::{
+    app::metrics::{Limit, Metrics},
+    auth::Source,
+};
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +34,7 @@ pub(super) struct Connections {
     open: Mutex<HashMap<u64, Arc<Connection>>>,
     next: AtomicU64,
     closed: Notify,
+    metrics: Arc<Metrics>,
 }
 
 /// Takes the connection off the list when dropped.
@@ -41,6 +45,11 @@ pub(super) struct Registered {
 }
 
 impl Connections {
+    /// None yet; what happens to them is counted.
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..Self::default() }
+    }
+
     /// Notes a new connection, once it fits. Makes room by ending one that waits for its client;
     /// while all are busy, the new one waits. The limit is asked for at each look, because it may
     /// change meanwhile.
@@ -69,11 +78,12 @@ impl Connections {
             let number = self.next.fetch_add(1, Relaxed);
             let connection = Arc::new(Connection::new(source));
             open.insert(number, Arc::clone(&connection));
+            self.metrics.http.opened();
             return Some(Registered { connections: Arc::clone(self), number, connection });
         }
         // One that was told to end will make room soon: no need to tell another.
-        if live(&open).count() >= limit {
-            end_one(&open, Some(source));
+        if live(&open).count() >= limit && end_one(&open, Some(source)) {
+            self.metrics.http.met(Limit::Connections);
         }
         None
     }
@@ -83,6 +93,7 @@ impl Connections {
     pub(super) async fn make_room(&self, patience: Duration) {
         let mut closed = pin!(self.closed.notified());
         closed.as_mut().enable();
+        self.metrics.http.met(Limit::Descriptors);
         end_one(&self.lock(), None);
         let _ = timeout(patience, closed).await;
     }
@@ -90,15 +101,18 @@ impl Connections {
     /// Ends connections that overstay their phase.
     pub(super) fn sweep(&self, header_timeout: Duration, idle_timeout: Duration) {
         for connection in self.lock().values() {
-            let over = match (connection.stalled(), connection.phase()) {
-                (Some(age), _) => age >= SEND_TIMEOUT,
-                (None, (Phase::Header, age)) => age >= header_timeout,
-                (None, (Phase::Idle, age)) => age >= idle_timeout,
+            let (age, most, limit) = match (connection.stalled(), connection.phase()) {
+                (Some(age), _) => (age, SEND_TIMEOUT, Limit::SendTime),
+                (None, (Phase::Header, age)) => (age, header_timeout, Limit::HeaderTime),
+                (None, (Phase::Idle, age)) => (age, idle_timeout, Limit::IdleTime),
                 // These have limits of their own.
-                (None, (Phase::Busy | Phase::Body | Phase::Refused | Phase::Closing, _)) => false,
+                (None, (Phase::Busy | Phase::Body | Phase::Refused | Phase::Closing, _)) => {
+                    continue;
+                }
             };
-            if over {
+            if age >= most && !connection.end.is_cancelled() {
                 connection.end.cancel();
+                self.metrics.http.met(limit);
             }
         }
     }
@@ -124,21 +138,23 @@ fn live(open: &HashMap<u64, Arc<Connection>>) -> impl Iterator<Item = &Arc<Conne
 }
 
 /// Ends the most dispensable one of the source that has most connections, the newcomer counted:
-/// whoever crowds the server makes room for the others.
-fn end_one(open: &HashMap<u64, Arc<Connection>>, newcomer: Option<Source>) {
+/// whoever crowds the server makes room for the others. Whether there was one.
+fn end_one(open: &HashMap<u64, Arc<Connection>>, newcomer: Option<Source>) -> bool {
     let mut crowds: HashMap<_, usize> = newcomer.into_iter().map(|source| (source, 1)).collect();
     live(open).for_each(|connection| *crowds.entry(connection.source).or_default() += 1);
     let victim = live(open)
         .filter_map(|connection| Some((connection.dispensable()?, connection)))
         .max_by_key(|(rank, connection)| (crowds.get(&connection.source), *rank));
-    if let Some((_, connection)) = victim {
+    victim.is_some_and(|(_, connection)| {
         connection.end.cancel();
-    }
+        true
+    })
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         self.connections.lock().remove(&self.number);
+        self.connections.metrics.http.closed();
         self.connections.closed.notify_waiters();
     }
 }

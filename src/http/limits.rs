@@ -19,20 +19,17 @@ use super::{
     error::{HttpError, closing},
     request_body::Memory,
 };
-use crate::app::App;
+use crate::app::{App, metrics::Limit};
 
-/// The requests that are being answered now.
-#[derive(Debug, Clone, Default)]
-struct InFlight(Arc<AtomicUsize>);
-
-/// One of them; counts until it is dropped.
+/// One of the requests that are being answered now; counts until it is dropped.
 struct Permit(Arc<AtomicUsize>);
 
-impl InFlight {
-    fn enter(&self, limit: usize) -> Option<Permit> {
+impl Permit {
+    /// `None` if there are as many as may be.
+    fn enter(in_flight: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         let grow = |count| (count < limit).then_some(count + 1);
-        self.0.fetch_update(Relaxed, Relaxed, grow).ok()?;
-        Some(Permit(Arc::clone(&self.0)))
+        in_flight.fetch_update(Relaxed, Relaxed, grow).ok()?;
+        Some(Self(Arc::clone(in_flight)))
     }
 }
 
@@ -42,30 +39,26 @@ impl Drop for Permit {
     }
 }
 
-/// What all requests share.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Limits {
-    in_flight: InFlight,
-    memory: Memory,
-}
-
 /// Reads the whole body of a request within its bounds before anyone works on it, and refuses the
 /// request if too many are being worked on then: one that is still on its way keeps nobody out.
 pub(super) async fn limit(
-    State((app, limits)): State<(Arc<App>, Limits)>,
+    State((app, memory)): State<(Arc<App>, Memory)>,
     request: Request,
     next: Next,
 ) -> Response {
     let settings = app.settings();
     let http = &settings.http;
     let (parts, body) = request.into_parts();
-    let read =
-        limits.memory.read(body, &parts.extensions, http.max_body_bytes, http.body_timeout).await;
+    let read = memory.read(body, &parts.extensions, http.max_body_bytes, http.body_timeout).await;
     let body = match read {
         Ok(bytes) => Body::from(bytes),
-        Err(error) => return closing(error.into_response()),
+        Err(error) => {
+            met(&app, error.status());
+            return closing(error.into_response());
+        }
     };
-    let Some(permit) = limits.in_flight.enter(http.max_requests) else {
+    let Some(permit) = Permit::enter(&app.metrics.http.in_flight, http.max_requests) else {
+        app.metrics.http.met(Limit::Requests);
         return busy(http.max_requests).into_response();
     };
     let response = next.run(Request::from_parts(parts, body)).await;
@@ -74,6 +67,18 @@ pub(super) async fn limit(
     }
     // A stream is in flight until its last byte.
     response.map(|body| Body::new(Guarded::new(body, permit)))
+}
+
+/// Counts the limit that a body has met.
+fn met(app: &App, status: StatusCode) {
+    let limit = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Limit::BodySize,
+        StatusCode::REQUEST_TIMEOUT => Limit::BodyTime,
+        StatusCode::SERVICE_UNAVAILABLE => Limit::BodyMemory,
+        // It broke off.
+        _ => return,
+    };
+    app.metrics.http.met(limit);
 }
 
 fn busy(limit: usize) -> HttpError {
@@ -87,12 +92,12 @@ mod tests {
 
     #[test]
     fn a_request_beyond_the_limit_is_told_to_come_back() {
-        let in_flight = InFlight::default();
+        let in_flight = Arc::default();
 
-        let first = in_flight.enter(1);
-        let refused = in_flight.enter(1).is_none();
+        let first = Permit::enter(&in_flight, 1);
+        let refused = Permit::enter(&in_flight, 1).is_none();
         drop(first);
-        let second = in_flight.enter(1);
+        let second = Permit::enter(&in_flight, 1);
 
         assert!(refused && second.is_some());
         assert_eq!(busy(1).into_response().headers()["retry-after"], "1");

@@ -10,6 +10,7 @@ mod guard;
 mod health;
 mod limits;
 mod mcp;
+mod metrics;
 mod plain;
 mod request_body;
 mod request_log;
@@ -27,7 +28,7 @@ use axum::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{error::HttpError, limits::Limits};
+use self::{error::HttpError, request_body::Memory};
 use crate::app::App;
 
 /// Every route of the data plane on one screen. `shutdown` ends open streams.
@@ -41,10 +42,11 @@ pub fn router(app: &Arc<App>, shutdown: CancellationToken) -> Router {
         .route("/mcp", any_service(mcp.clone()))
         .route("/mcp/", any_service(mcp))
         .route("/mcp/{tool}", get(plain::get).post(plain::post).fallback(plain::other_method))
+        .route("/metrics", get(metrics::metrics))
         .fallback(async || HttpError::not_found("there is nothing here; MCP is at /mcp"))
         // Ours is the only limit of bodies.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state((Arc::clone(app), Limits::default()), limits::limit))
+        .layer(from_fn_with_state((Arc::clone(app), Memory::default()), limits::limit))
         .layer(from_fn_with_state(Arc::clone(app), auth_layer::authenticate))
         .layer(from_fn_with_state(Arc::clone(app), guard::guard));
     // Clients that are refused probe these; a plain 404 ends their search, and it is no offence.

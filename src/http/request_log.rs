@@ -1,6 +1,6 @@
-//! The outermost layer: names each request, and writes the access log if there is one.
+//! The outermost layer: names and counts each request, and writes the access log if there is one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -10,7 +10,7 @@ use axum::{
 use http_body::Body as _;
 
 use super::context::Context;
-use crate::app::{App, log_targets::ACCESS_TARGET};
+use crate::app::{App, log_targets::ACCESS_TARGET, metrics::Route};
 
 pub(super) async fn request_log(
     State(app): State<Arc<App>>,
@@ -21,6 +21,13 @@ pub(super) async fn request_log(
     let context =
         Context::of(&request, &settings.http.trusted_proxies, settings.http.forwarded_header);
     request.extensions_mut().insert(context);
+    let (route, start) = (Route::of(request.uri().path()), Instant::now());
+    let response = logged(request, next, context).await;
+    app.metrics.http.answered(route, response.status().as_u16(), start.elapsed());
+    response
+}
+
+async fn logged(request: Request, next: Next, context: Context) -> Response {
     if !tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
         return next.run(request).await;
     }

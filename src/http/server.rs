@@ -60,9 +60,9 @@ impl Server {
         let ending = CancellationToken::new();
         let server = Arc::new(Self {
             router: super::router(&app, ending.clone()),
+            connections: Arc::new(Connections::new(Arc::clone(&app.metrics))),
             app,
             tls,
-            connections: Arc::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             ending,

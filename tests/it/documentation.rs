@@ -7,7 +7,10 @@ use std::{
 };
 
 use fleet_mcp::{
-    app::audit::KINDS,
+    app::{
+        audit::KINDS,
+        metrics::{Desc, Kind, TABLE},
+    },
     config::{AGENTS, KEYS, PROJECTS, ROLES},
 };
 
@@ -28,6 +31,35 @@ fn every_setting_is_in_the_table_with_its_default() {
             let named = text.contains(&format!("\n{} = ", field.name));
             assert!(named, "docs/configuration.md does not show {} of {}", field.name, table.name);
         }
+    }
+}
+
+#[test]
+fn every_metric_is_in_the_table_of_metrics_and_no_other() {
+    let text = read("docs/metrics.md");
+    let row = |desc: &Desc| {
+        let total = if desc.kind == Kind::Counter { "_total" } else { "" };
+        let labels = desc.labels.split(' ').filter(|label| !label.is_empty());
+        let labels: Vec<_> = labels.map(|label| format!("`{label}`")).collect();
+        let (name, kind) = (desc.name, desc.kind.as_str());
+        format!("| `{name}{total}` | {kind} | {} | {} |", labels.join(", "), desc.help)
+    };
+    let rows: Vec<_> = TABLE.iter().map(row).collect();
+
+    for row in &rows {
+        assert!(text.contains(row), "docs/metrics.md lacks the row\n{row}");
+    }
+    let is_row = |line: &&str| line.starts_with("| `fleet_mcp_") || line.starts_with("| `process_");
+    assert_eq!(text.lines().filter(is_row).count(), rows.len(), "docs/metrics.md has too many");
+}
+
+#[test]
+fn every_event_is_in_the_table_of_the_operators() {
+    let text = read("docs/operating.md");
+
+    for kind in KINDS {
+        let named = format!("`{}`", kind.event);
+        assert!(text.contains(&named), "docs/operating.md lacks the event {named}");
     }
 }
 

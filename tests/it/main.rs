@@ -25,6 +25,7 @@ mod hardening;
 mod journal;
 mod life_and_death;
 mod mcp_protocol;
+mod metrics;
 mod packaging;
 mod plain_http;
 mod refused_bodies;

@@ -180,6 +180,7 @@ impl Fleet {
                 };
                 let published = batch.published.get(name).map(String::as_str);
                 events::tell(before.as_deref(), after.as_deref(), published);
+                events::count(&self.parts.metrics, before.as_deref(), after.as_deref());
             }
             published.send_replace(Arc::clone(&self.snapshot));
         }

@@ -21,6 +21,7 @@ use self::{batch::Mail, fleet::Fleet};
 use super::{
     clock::Clock,
     error::FleetError,
+    metrics::Metrics,
     ports::{
         StoreError,
         fleet_store::FleetStore,
@@ -121,6 +122,8 @@ pub struct Parts {
     pub sessions: Arc<dyn Sessions>,
     /// Projects, roles, programs and limits.
     pub settings: watch::Receiver<Arc<Settings>>,
+    /// Tasks are counted here.
+    pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }

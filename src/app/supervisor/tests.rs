@@ -185,6 +185,7 @@ fn bench() -> Bench {
         store: Arc::clone(&store) as _,
         sessions: Arc::new(Doubles(sender)),
         settings: watch::Sender::new(Arc::new(settings())).subscribe(),
+        metrics: Arc::default(),
         clock: Arc::new(StillClock(AtomicI64::new(1000))),
     })
     .unwrap();

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -17,10 +18,13 @@ use super::{
     events,
     words::Trouble,
 };
-use crate::app::ports::{
-    StoreError,
-    event_store::{Event, Retention},
-    fleet_store::Change,
+use crate::app::{
+    metrics::{Buckets, Histogram},
+    ports::{
+        StoreError,
+        event_store::{Event, Retention},
+        fleet_store::Change,
+    },
 };
 
 /// Most calls of one transaction: about 5 ms of work beside the disk's, so that the first of
@@ -49,7 +53,7 @@ pub(super) struct Call {
 #[derive(Debug, Default)]
 pub struct Committed {
     calls: AtomicU64,
-    transactions: AtomicU64,
+    transactions: Histogram,
 }
 
 impl Committed {
@@ -58,9 +62,9 @@ impl Committed {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// The transactions that it took: each waited once for the disk.
-    pub fn transactions(&self) -> u64 {
-        self.transactions.load(Ordering::Relaxed)
+    /// The transactions that it took, and how long: each waited once for the disk.
+    pub fn transactions(&self) -> Buckets {
+        self.transactions.read()
     }
 }
 
@@ -97,6 +101,7 @@ impl Writer {
 
     /// Makes each call's changes, or none of that call's, durable together; then answers all.
     pub(super) fn commit(&self, batch: &mut Vec<Call>) {
+        let start = Instant::now();
         let outcomes = self.transaction(batch);
         if outcomes.is_err() && !self.db.is_autocommit() {
             // If even this fails, so will the next `BEGIN`, and that is told.
@@ -106,7 +111,7 @@ impl Writer {
             Ok(outcomes) => {
                 let made = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
                 self.committed.calls.fetch_add(made as u64, Ordering::Relaxed);
-                self.committed.transactions.fetch_add(1, Ordering::Relaxed);
+                self.committed.transactions.observe(start.elapsed());
                 for (call, outcome) in batch.drain(..).zip(outcomes) {
                     // Not everyone waits for the answer.
                     let _ = call.answer.send(outcome);
