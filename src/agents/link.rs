@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::task::Task;
 use super::{
-    host::frames::{End, Job, Start, Workspace},
+    host::frames::{End, Job, Made, Start, Workspace},
     io::AgentIo,
 };
 
@@ -38,7 +38,7 @@ pub enum Event {
     /// The program has ended, nothing of it is left, and all its lines were taken.
     Ended(End),
     /// What came of a job.
-    JobDone(Result<String, String>),
+    JobDone(Result<Made, String>),
     /// The connection is lost: the last event. What the host had started it ends by itself.
     Lost(String),
 }

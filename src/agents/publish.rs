@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::{host::branch, processes};
-use crate::fleet::AgentName;
+use crate::fleet::{AgentName, Publication};
 
 /// Most bytes of a bundle.
 const MAX_BUNDLE: u64 = 4 * 1024 * 1024 * 1024;
@@ -46,7 +46,7 @@ pub fn repository(projects: &Path, source: &str) -> PathBuf {
     projects.join(format!("{name}-{hash}.git"))
 }
 
-/// Takes a bundle, a part at a time, and fetches the agent's branch from it.
+/// Takes a bundle, a part at a time, into the directory of the bare repositories.
 ///
 /// Begins at once; `parts` may end early if the disk is full. To be called with
 /// [`tokio::task::spawn_blocking`].
@@ -54,14 +54,13 @@ pub fn repository(projects: &Path, source: &str) -> PathBuf {
 /// # Errors
 /// A sentence for the operator.
 pub fn receive(
-    repository: &Path,
+    projects: &Path,
     agent: &AgentName,
     mut parts: mpsc::Receiver<Vec<u8>>,
 ) -> Result<Bundle, String> {
     let failed = |what: &str, path: &Path, error: io::Error| {
         format!("can't {what} `{}`: {error}", path.display())
     };
-    let projects = repository.parent().ok_or("the repository has no directory")?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -102,11 +101,11 @@ impl Drop for Bundle {
 }
 
 impl Bundle {
-    /// Fetches the agent's branch, and nothing else. Answers the branch. Blocks.
+    /// Fetches the agent's branch, and nothing else. Blocks.
     ///
     /// # Errors
     /// A sentence for the operator.
-    pub fn fetch(&self, repository: &Path, agent: &AgentName) -> Result<String, String> {
+    pub fn fetch(&self, repository: &Path, agent: &AgentName) -> Result<Publication, String> {
         let projects = repository.parent().ok_or("the repository has no directory")?;
         let text = |path: &Path| path.to_str().map(str::to_owned).ok_or("a path is no UTF-8");
         if !repository.join("HEAD").exists() {
@@ -126,7 +125,8 @@ impl Bundle {
             repository,
             &["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", &bundle, &refspec],
         )?;
-        Ok(branch)
+        let commit = git(repository, &["rev-parse", "--verify", &reference])?.trim().to_owned();
+        Ok(Publication { repository: repository.to_owned(), branch, commit })
     }
 }
 

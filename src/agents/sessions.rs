@@ -2,6 +2,7 @@
 
 mod orders;
 mod program;
+mod publishing;
 mod variables;
 
 use std::{
@@ -19,19 +20,19 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    orders::{Close, Orders},
-    program::{Served, answer},
+    orders::Orders,
+    program::{Desk, Served, answer},
+    publishing::Publishing,
 };
 use super::{
     host::frames::{Credential, End, Job, Place, Workspace},
     io::AgentIo,
     launch::{Launched, Launcher},
     link::{Command, Event, Link},
-    publish,
 };
 use crate::{
     app::ports::sessions::{Cause, Driver, News, Order, Report, SessionSpec, Sessions, Whose},
-    fleet::{AgentId, AgentName, Entry, EntryKind},
+    fleet::{AgentId, AgentName},
 };
 
 /// How long a program may take to end by itself where nobody says.
@@ -122,6 +123,20 @@ impl LocalSessions {
         let let_go = self.inner.let_go.clone();
         tokio::spawn(async move { let_go.run_until_cancelled_owned(serving).await });
     }
+
+    fn spawn_without_program(
+        &self,
+        whose: Whose,
+        mut orders: Orders,
+        reports: mpsc::Sender<Report>,
+    ) {
+        let inner = Arc::clone(&self.inner);
+        self.spawn(async move {
+            let agent = whose.agent;
+            let cause = inner.without_program(whose, &mut orders, &reports).await;
+            report(&reports, agent, News::Ended(cause)).await;
+        });
+    }
 }
 
 impl Sessions for LocalSessions {
@@ -139,15 +154,15 @@ impl Sessions for LocalSessions {
     }
 
     /// To be called within a tokio runtime.
+    fn publish(&self, whose: Whose, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order> {
+        let (give, orders) = mpsc::channel(16);
+        self.spawn_without_program(whose, Orders::to_publish(orders), reports);
+        give
+    }
+
+    /// To be called within a tokio runtime.
     fn remove(&self, whose: Whose, reports: mpsc::Sender<Report>) {
-        let inner = Arc::clone(&self.inner);
-        self.spawn(async move {
-            // Whoever deletes has nothing more to order.
-            let (_orders, none) = mpsc::channel(1);
-            let mut orders = Orders::new(none);
-            let cause = inner.remove_after_all(&whose, &mut orders, &reports).await;
-            report(&reports, whose.agent, News::Ended(cause)).await;
-        });
+        self.spawn_without_program(whose, Orders::to_remove(), reports);
     }
 
     fn outlive(&self) -> bool {
@@ -167,10 +182,6 @@ fn whose(spec: &SessionSpec) -> Whose {
 async fn report(reports: &mpsc::Sender<Report>, agent: AgentId, news: News) {
     // Without a listener the daemon is ending.
     let _ = reports.send(Report { agent, news, receipt: None }).await;
-}
-
-fn notice(content: String) -> News {
-    News::Said(Entry { kind: EntryKind::Notice, content, joins: false })
 }
 
 impl Inner {
@@ -208,14 +219,16 @@ impl Inner {
             Err(why) => return Cause::NotOpened(why),
         };
         let mut link = Link::new(stream, self.let_go.clone());
+        let mut publishing = Publishing::new(self, whose(&spec));
         let mut prepared = false;
-        let served = self.serve(&spec, &mut link, &mut orders, &mut prepared, reports).await;
+        let mut desk =
+            Desk { link: &mut link, orders: &mut orders, publishing: &mut publishing, reports };
+        let served = self.serve(&spec, &mut prepared, &mut desk).await;
         let lost = matches!(served, Served::Lost(_));
-        if prepared
-            && !lost
-            && let Some(close) = orders.close
-        {
-            self.finish(&whose(&spec), close, &mut link, &mut orders, reports).await;
+        if prepared && !lost && orders.close.is_some() {
+            self.finish(&mut publishing, &mut link, &mut orders, reports).await;
+        } else {
+            publishing.settle(&mut link, &mut orders, reports).await;
         }
         drop(link);
         loop {
@@ -225,7 +238,7 @@ impl Inner {
             }
         }
         if orders.close.is_some_and(|close| close.remove) && (lost || !prepared) {
-            return self.remove_after_all(&whose(&spec), &mut orders, reports).await;
+            return self.without_program(whose(&spec), &mut orders, reports).await;
         }
         match served {
             Served::NotOpened(why) => Cause::NotOpened(why),
@@ -238,14 +251,7 @@ impl Inner {
         }
     }
 
-    async fn serve(
-        &self,
-        spec: &SessionSpec,
-        link: &mut Link,
-        orders: &mut Orders,
-        prepared: &mut bool,
-        reports: &mpsc::Sender<Report>,
-    ) -> Served {
+    async fn serve(&self, spec: &SessionSpec, prepared: &mut bool, desk: &mut Desk<'_>) -> Served {
         let credentials = match read_credentials(spec.program.credentials.clone()).await {
             Ok(credentials) => credentials,
             Err(why) => return Served::NotOpened(why),
@@ -254,8 +260,8 @@ impl Inner {
             Ok(variables) => variables,
             Err(why) => return Served::NotOpened(why),
         };
-        link.tell(Command::Prepare(self.workspace(&whose(spec), credentials))).await;
-        match answer(link, orders).await {
+        desk.link.tell(Command::Prepare(self.workspace(&whose(spec), credentials))).await;
+        match answer(desk.link, desk.orders).await {
             Some(Event::Prepared(confinement)) => {
                 *prepared = true;
                 tracing::debug!(agent = %spec.name, confinement, "workspace is ready");
@@ -265,8 +271,8 @@ impl Inner {
             None => return Served::Unprepared,
         }
         match spec.program.driver {
-            Driver::Acp => self.serve_acp(spec, variables, link, orders, reports).await,
-            Driver::Command => self.serve_commands(spec, &variables, link, orders, reports).await,
+            Driver::Acp => self.serve_acp(spec, variables, desk).await,
+            Driver::Command => self.serve_commands(spec, &variables, desk).await,
         }
     }
 
@@ -274,126 +280,62 @@ impl Inner {
     /// be lost with it.
     async fn finish(
         &self,
-        whose: &Whose,
-        close: Close,
+        publishing: &mut Publishing,
         link: &mut Link,
         orders: &mut Orders,
         reports: &mpsc::Sender<Report>,
     ) {
-        let mut kept = None;
-        if let Some(source) = &whose.repository {
-            match self.publish(&whose.name, source, link, orders).await {
-                Ok((repository, branch)) => {
-                    let news = News::Published { repository, branch };
-                    report(reports, whose.agent, news).await;
-                }
-                Err(why) => {
-                    report(reports, whose.agent, notice(format!("not published: {why}"))).await;
-                    kept = Some(why);
-                }
-            }
-        }
+        let failed = publishing.finish(self, link, orders, reports).await;
         // It may have been told meanwhile.
-        let remove = close.remove || orders.close.is_some_and(|close| close.remove);
-        if !remove {
+        if !orders.close.is_some_and(|close| close.remove) {
             return;
         }
-        let place = self.place(whose.agent, &whose.name);
-        let shown = place.directory.display().to_string();
-        let removed = match kept {
-            Some(_) => Err(format!("its branch could not be published; it is kept: `{shown}`")),
-            None => job(link, orders, Job::Remove(place), None).await,
+        let Whose { agent, name, .. } = publishing.whose();
+        let place = self.place(*agent, name);
+        let workspace = place.directory.clone();
+        let removed = match failed {
+            Some(_) => Err("its branch could not be published".to_owned()),
+            None => remove(link, orders, place).await,
         };
         if let Err(why) = removed {
-            let why = format!("the workspace was not removed: {why}");
-            report(reports, whose.agent, notice(why)).await;
+            tracing::warn!(agent = %name, "the workspace `{}` is kept: {why}", workspace.display());
+            report(reports, *agent, News::Kept { workspace, why }).await;
         }
     }
 
-    async fn publish(
-        &self,
-        name: &AgentName,
-        source: &str,
-        link: &mut Link,
-        orders: &mut Orders,
-    ) -> Result<(PathBuf, String), String> {
-        let repository = publish::repository(&self.projects, source);
-        let (give, parts) = mpsc::channel(4);
-        let (place, agent) = (repository.clone(), name.clone());
-        let bundle = tokio::task::spawn_blocking(move || publish::receive(&place, &agent, parts));
-        let made = job(link, orders, Job::Publish, Some(give)).await;
-        let failed = |error: tokio::task::JoinError| error.to_string();
-        let bundle = bundle.await.map_err(failed)?;
-        made?;
-        let (place, agent) = (repository.clone(), name.clone());
-        let fetch = move || bundle?.fetch(&place, &agent);
-        let branch = tokio::task::spawn_blocking(fetch).await.map_err(failed)??;
-        Ok((repository, branch))
-    }
-
-    /// Removes a workspace without a session that could do it. Work is published before.
-    async fn remove_after_all(
+    /// Publishes the work of an agent without a program, and removes its workspace if that is wanted.
+    async fn without_program(
         self: &Arc<Self>,
-        whose: &Whose,
+        whose: Whose,
         orders: &mut Orders,
         reports: &mpsc::Sender<Report>,
     ) -> Cause {
-        let repo = self.place(whose.agent, &whose.name).directory.join("repo/.git");
-        // Who can't be sure takes it for work.
-        if whose.repository.is_none() || matches!(repo.try_exists(), Ok(false)) {
-            return self.remove(whose.agent, &whose.name).await;
-        }
-        let Launched { stream, gone } = match self.launch(whose.agent).await {
+        let agent = whose.agent;
+        let Launched { stream, gone } = match self.launch(agent).await {
             Ok(launched) => launched,
-            Err(why) => return Cause::Lost(why),
+            Err(why) => {
+                if orders.close.is_some_and(|close| close.remove) {
+                    let workspace = self.place(agent, &whose.name).directory;
+                    report(reports, agent, News::Kept { workspace, why: why.clone() }).await;
+                }
+                return Cause::NotOpened(why);
+            }
         };
         let mut link = Link::new(stream, self.let_go.clone());
-        link.tell(Command::Prepare(self.workspace(whose, Vec::new()))).await;
-        let close = Close { remove: true, grace: GRACE };
-        match link.next().await {
-            Event::Prepared(_) => self.finish(whose, close, &mut link, orders, reports).await,
-            Event::Failed(why) | Event::Lost(why) => {
-                tracing::warn!(agent = %whose.name, "the workspace was not removed: {why}");
-            }
-            _ => {}
-        }
+        let mut publishing = Publishing::new(self, whose);
+        self.finish(&mut publishing, &mut link, orders, reports).await;
         drop(link);
         gone.await;
         Cause::Closed
     }
-
-    async fn remove(self: &Arc<Self>, agent: AgentId, name: &AgentName) -> Cause {
-        let Launched { stream, gone } = match self.launch(agent).await {
-            Ok(launched) => launched,
-            Err(why) => return Cause::NotOpened(why),
-        };
-        let mut link = Link::new(stream, self.let_go.clone());
-        link.tell(Command::Job(Job::Remove(self.place(agent, name)), None)).await;
-        let cause = loop {
-            match link.next().await {
-                Event::JobDone(Ok(_)) => break Cause::Closed,
-                Event::JobDone(Err(why)) | Event::Lost(why) => break Cause::NotOpened(why),
-                _ => {}
-            }
-        };
-        drop(link);
-        gone.await;
-        cause
-    }
 }
 
-/// Has a job done. Earlier events are of no interest any more.
-async fn job(
-    link: &mut Link,
-    orders: &mut Orders,
-    job: Job,
-    parts: Option<mpsc::Sender<Vec<u8>>>,
-) -> Result<String, String> {
-    link.tell(Command::Job(job, parts)).await;
+async fn remove(link: &mut Link, orders: &mut Orders, place: Place) -> Result<(), String> {
+    link.tell(Command::Job(Job::Remove(place), None)).await;
     loop {
         tokio::select! {
             event = link.next() => match event {
-                Event::JobDone(result) => return result,
+                Event::JobDone(result) => return result.map(drop),
                 Event::Lost(why) => return Err(why),
                 _ => {}
             },

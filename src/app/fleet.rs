@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::oneshot;
+
 use super::{
     App, Phase,
     error::FleetError,
@@ -10,12 +12,13 @@ use super::{
         StoreError,
         fleet_store::{Page, Paged},
     },
-    supervisor::Wish,
+    supervisor::{Branch, Wish, Work},
 };
 use crate::{
     auth::{Principal, Projects},
     fleet::{
-        AgentName, EntryKind, LogEntry, Project, Role, Snapshot, Status, Task, snapshot::Member,
+        AgentName, EntryKind, LogEntry, Project, Publication, Role, Snapshot, Status, Task,
+        snapshot::Member,
     },
 };
 
@@ -25,6 +28,9 @@ pub const MAX_TASK_BYTES: usize = 64 * 1024;
 pub const MAX_PAGE_SIZE: u32 = 100;
 /// The longest wait, in seconds.
 pub const MAX_WAIT_SECS: u32 = 600;
+
+/// How long a call waits for the end of what it has set in motion: many clients give up after 60 s.
+const MAX_KEPT_WAITING: Duration = Duration::from_secs(45);
 
 /// Which agents to list.
 #[derive(Debug, Clone, Default)]
@@ -166,12 +172,59 @@ impl Fleet<'_> {
         self.ask(Wish::Restart(parse_name(name)?)).await
     }
 
-    /// Ends an agent's program and removes everything that is the agent's.
+    /// Publishes an agent's work: all of it, or what is committed while a task runs. Answers the agent
+    /// as it was asked, and where its work is.
+    ///
+    /// # Errors
+    /// When there is no such agent or no branch, it is not the moment for it, or it takes too long.
+    pub async fn publish_agent(
+        &self,
+        name: &str,
+    ) -> Result<(Arc<Member>, Publication), FleetError> {
+        let wish = Wish::Publish(parse_name(name)?);
+        let (member, end) = self.app.supervisor.ask_and_hear(wish, self.projects.clone()).await?;
+        let name = &member.agent.name;
+        let Some(work) = self.heard(end).await else {
+            return Err(FleetError::unavailable(format!(
+                "publishing the work of agent `{name}` takes longer and goes on; its log will say where \
+                 it is (show_agent_log)"
+            )));
+        };
+        match work.branch {
+            Branch::Published(publication) => Ok((member, publication)),
+            Branch::Nothing(why) => {
+                Err(FleetError::conflict(format!("agent `{name}` has nothing to publish: {why}")))
+            }
+            Branch::Failed(why) => Err(FleetError::unavailable(format!(
+                "the work of agent `{name}` could not be published: {why}; it is in the agent's workspace"
+            ))),
+            Branch::Untouched => Err(stopping()),
+        }
+    }
+
+    /// Ends an agent's program and removes everything that is the agent's. Answers what has become of
+    /// its work; nothing if that takes too long.
     ///
     /// # Errors
     /// When there is no such agent.
-    pub async fn delete_agent(&self, name: &str) -> Result<Arc<Member>, FleetError> {
-        self.ask(Wish::Delete(parse_name(name)?)).await
+    pub async fn delete_agent(
+        &self,
+        name: &str,
+    ) -> Result<(Arc<Member>, Option<Work>), FleetError> {
+        let wish = Wish::Delete(parse_name(name)?);
+        let (member, end) = self.app.supervisor.ask_and_hear(wish, self.projects.clone()).await?;
+        let work = self.heard(end).await;
+        Ok((member, work))
+    }
+
+    /// Waits for the end of something that was set in motion, as long as callers can be kept waiting.
+    async fn heard(&self, end: oneshot::Receiver<Work>) -> Option<Work> {
+        let mut phase = self.app.phase.subscribe();
+        tokio::select! {
+            work = end => work.ok(),
+            () = tokio::time::sleep(MAX_KEPT_WAITING) => None,
+            _ = phase.wait_for(|phase| *phase == Phase::Stopping) => None,
+        }
     }
 
     /// A page of an agent's tasks, newest first.

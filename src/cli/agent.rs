@@ -68,7 +68,12 @@ pub(super) enum AgentVerb {
         /// The agent
         agent: String,
     },
-    /// Delete an agent with its workspace and its history
+    /// Publish an agent's branch, and print how to fetch it
+    Publish {
+        /// The agent
+        agent: String,
+    },
+    /// Delete an agent with its workspace and its history; its work is published before
     Delete {
         /// The agent
         agent: String,
@@ -126,6 +131,9 @@ pub(super) async fn run(client: &Client, output: &Output, verb: AgentVerb) -> Re
         }
         AgentVerb::Restart { agent } => {
             client.call("restart_agent", &json!({"agent_name": agent})).await?
+        }
+        AgentVerb::Publish { agent } => {
+            client.call("publish_agent", &json!({"agent_name": agent})).await?
         }
         AgentVerb::Delete { agent } => {
             client.call("delete_agent", &json!({"agent_name": agent})).await?

@@ -78,7 +78,7 @@ impl Place {
     fn survive(&mut self, error: ClientError, output: &Output) -> Result<(), Failure> {
         let gone = matches!(&error, ClientError::Unreachable { source, .. }
                 if source.kind() != std::io::ErrorKind::PermissionDenied)
-            || matches!(&error, ClientError::Broken(_) | ClientError::TimedOut);
+            || matches!(&error, ClientError::Broken(_) | ClientError::TimedOut(_));
         if self.after.is_none() || !gone {
             return Err(error.into());
         }

@@ -56,7 +56,7 @@ impl From<ClientError> for Failure {
                 causes: error.causes.clone(),
                 help: error.help.clone(),
             },
-            ClientError::Broken(_) | ClientError::TimedOut => Self {
+            ClientError::Broken(_) | ClientError::TimedOut(_) => Self {
                 exit: Exit::Failed,
                 error: text,
                 causes: causes(),

@@ -15,9 +15,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::api;
+use crate::app::fleet::MAX_WAIT_SECS;
 
 /// How long the daemon may take to answer; rotating waits for the disk.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a tool's answer may take: some wait for an agent.
+const CALL_TIMEOUT: Duration = Duration::from_secs(MAX_WAIT_SECS as u64 + 60);
 /// Largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
@@ -51,8 +54,8 @@ pub enum ClientError {
     #[error("the daemon gave no proper answer")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No answer in time.
-    #[error("the daemon did not answer within {} s", TIMEOUT.as_secs())]
-    TimedOut,
+    #[error("the daemon did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
 }
 
 impl Client {
@@ -64,7 +67,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, None).await
+        self.ask(Method::GET, path, None, TIMEOUT).await
     }
 
     /// An answer that is no JSON.
@@ -72,13 +75,13 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn get_bytes(&self, path: &str) -> Result<Bytes, ClientError> {
-        self.ask_for_bytes(Method::GET, path, None).await
+        self.ask_for_bytes(Method::GET, path, None, TIMEOUT).await
     }
 
     /// # Errors
     /// See [`ClientError`].
     pub async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::POST, path, None).await
+        self.ask(Method::POST, path, None, TIMEOUT).await
     }
 
     /// Calls a tool with these arguments.
@@ -91,7 +94,7 @@ impl Client {
         arguments: &impl Serialize,
     ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(arguments).map_err(broken)?;
-        self.ask(Method::POST, &api::tool(tool), Some(body)).await
+        self.ask(Method::POST, &api::tool(tool), Some(body), CALL_TIMEOUT).await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -99,8 +102,9 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
+        patience: Duration,
     ) -> Result<T, ClientError> {
-        let body = self.ask_for_bytes(method, path, body).await?;
+        let body = self.ask_for_bytes(method, path, body, patience).await?;
         serde_json::from_slice(&body).map_err(broken)
     }
 
@@ -109,9 +113,10 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
+        patience: Duration,
     ) -> Result<Bytes, ClientError> {
-        let asked = tokio::time::timeout(TIMEOUT, self.exchange(method, path, body));
-        let (status, body) = asked.await.map_err(|_elapsed| ClientError::TimedOut)??;
+        let asked = tokio::time::timeout(patience, self.exchange(method, path, body));
+        let (status, body) = asked.await.map_err(|_elapsed| ClientError::TimedOut(patience))??;
         if status.is_success() {
             return Ok(body);
         }

@@ -1,6 +1,6 @@
 //! A named worker of the fleet.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr};
 
 use jiff::Timestamp;
 
@@ -168,6 +168,33 @@ pub struct Agent {
     pub updated_at: Timestamp,
 }
 
+/// Where an agent's work can be fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The bare repository.
+    pub repository: PathBuf,
+    /// The agent's branch in it.
+    pub branch: String,
+    /// What the branch points to.
+    pub commit: String,
+}
+
+impl Publication {
+    /// What a person runs to get the work.
+    pub fn fetch(&self) -> String {
+        format!("git fetch {} {}", shell_word(&self.repository.to_string_lossy()), self.branch)
+    }
+}
+
+/// A word for a shell: quoted if it has to be.
+fn shell_word(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +217,18 @@ mod tests {
         assert_eq!(refused(&"a".repeat(33)), InvalidName::TooLong(33));
         assert!("a".repeat(32).parse::<AgentName>().is_ok());
         assert!("a".parse::<AgentName>().is_ok());
+    }
+
+    #[test]
+    fn a_repository_in_an_odd_place_can_be_fetched_from() {
+        let place = |repository: &str| Publication {
+            repository: repository.into(),
+            branch: "fleet/sony".to_owned(),
+            commit: String::new(),
+        };
+
+        assert_eq!(place("/p/a-1.git").fetch(), "git fetch /p/a-1.git fleet/sony");
+        assert_eq!(place("/my p/it's").fetch(), r"git fetch '/my p/it'\''s' fleet/sony");
     }
 
     #[test]

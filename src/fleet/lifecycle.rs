@@ -1,6 +1,7 @@
 //! What happens to an agent: one pure step per event. No I/O, no clock; what has to be done about it
 //! comes back as effects.
 
+mod link;
 mod words;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +12,7 @@ use super::{
     task::ChoiceKind,
 };
 
+use self::link::{Link, Then};
 pub use self::words::{Effect, Limits, Refused, Request, Sign};
 
 /// An agent with everything that decides what may happen to it next.
@@ -30,34 +32,6 @@ pub struct Life {
     heard: Timestamp,
     /// How the present task is to be told of once the turn has ended, whatever the agent says.
     verdict: Option<(TaskStatus, String)>,
-}
-
-/// How it stands with an agent's program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    /// There is none.
-    Down,
-    /// It is being started.
-    Opening,
-    /// It waits for a prompt.
-    Open,
-    /// It is in a turn.
-    Turn,
-    /// It was told to end its turn.
-    Canceling,
-    /// It is being ended.
-    Closing(Then),
-}
-
-/// What comes after the end of an agent's program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
-    Rest,
-    Reopen,
-    /// Nothing is left: its session removes the workspace.
-    Delete,
-    /// It was told to end before it was to be deleted: the workspace is still to be removed.
-    Remove,
 }
 
 impl Life {
@@ -125,6 +99,8 @@ impl Life {
             Request::Restart => {
                 self.close(Then::Reopen, "the agent was restarted", now, &mut effects)
             }
+            // Nothing of the agent changes.
+            Request::Publish => return Ok(vec![self.publish(now)?]),
             Request::Delete => {
                 self.close(Then::Delete, "the agent was deleted", now, &mut effects);
                 self.agent.status = Status::Deleting;
@@ -149,6 +125,8 @@ impl Life {
                 effects.push(Effect::Open(self.session.clone()));
                 self.enter(Link::Opening, Status::Starting, now);
             }
+            // Its program is started once that is done.
+            Link::Publishing => self.enter(Link::Closing(Then::Reopen), Status::Starting, now),
             _ => {
                 let status = self.agent.status.as_str();
                 return Err(self.conflict(&format!(
@@ -172,7 +150,7 @@ impl Life {
                 self.enter(Link::Canceling, Status::Canceling, now);
                 Ok(())
             }
-            Link::Opening if self.is_working() => {
+            Link::Opening | Link::Closing(_) if self.is_working() => {
                 self.close(Then::Rest, "canceled before it began", now, effects);
                 Ok(())
             }
@@ -180,6 +158,25 @@ impl Life {
             _ => {
                 let status = self.agent.status.as_str();
                 Err(self.conflict(&format!("is {status}; there is no task to cancel")))
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Timestamp) -> Result<Effect, Refused> {
+        match self.link {
+            Link::Open => Ok(Effect::Publish { uncommitted: true }),
+            // It may be in the middle of something: what it has committed is whole.
+            Link::Turn | Link::Canceling => Ok(Effect::Publish { uncommitted: false }),
+            Link::Down => {
+                self.enter(Link::Publishing, self.agent.status, now);
+                Ok(Effect::PublishAlone)
+            }
+            Link::Opening | Link::Publishing | Link::Closing(_) => {
+                let doing = match self.link {
+                    Link::Publishing => "being published already",
+                    _ => self.agent.status.as_str(),
+                };
+                Err(self.conflict(&format!("is {doing}; try again in a moment")))
             }
         }
     }
@@ -239,11 +236,13 @@ impl Life {
             }
             (Link::Down, Then::Reopen) => self.reopen(now, effects),
             (Link::Down, Then::Rest) => {}
-            // Already told to end, and it may have ended: only what comes after it changes.
-            (Link::Closing(_), Then::Delete) => {
+            // It ends anyway, and may have ended: only what comes after it changes.
+            (Link::Closing(_) | Link::Publishing, Then::Delete) => {
                 self.enter(Link::Closing(Then::Remove), status, now);
             }
-            (Link::Closing(_), _) => self.enter(Link::Closing(then), status, now),
+            (Link::Closing(_) | Link::Publishing, _) => {
+                self.enter(Link::Closing(then), status, now)
+            }
             _ => {
                 self.enter(Link::Closing(then), status, now);
                 effects.push(Effect::Close { remove: then == Then::Delete });
@@ -327,6 +326,7 @@ impl Life {
             Link::Closing(Then::Reopen) => self.reopen(now, effects),
             Link::Closing(Then::Rest) => self.enter(Link::Down, Status::Idle, now),
             Link::Down => {}
+            Link::Publishing => self.enter(Link::Down, self.agent.status, now),
             Link::Opening | Link::Open | Link::Turn | Link::Canceling => {
                 let why = cause.unwrap_or_else(|| "the agent's program ended".to_owned());
                 effects.push(log(EntryKind::Notice, why.clone()));

@@ -10,7 +10,7 @@ pub mod role;
 pub mod snapshot;
 pub mod task;
 
-pub use agent::{Agent, AgentId, AgentName, Status};
+pub use agent::{Agent, AgentId, AgentName, Publication, Status};
 pub use entry::{Entry, EntryKind, LogEntry};
 pub use lifecycle::{Life, Limits};
 pub use program::{Driver, Program};

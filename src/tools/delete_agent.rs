@@ -3,8 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Effect, Verb};
-use crate::{app::error::FleetError, auth::Scope};
+use super::{Call, Effect, Verb, wire::Publication};
+use crate::{
+    app::{error::FleetError, supervisor::Branch},
+    auth::Scope,
+};
 
 pub(crate) struct DeleteAgent;
 
@@ -20,7 +23,17 @@ pub(crate) struct Input {
 pub(crate) struct Output {
     /// The agent
     agent_name: String,
-    /// What was done
+    /// Whether it is gone; if not, that takes longer and goes on
+    deleted: bool,
+    /// Where its work is; absent if it had none, or it could not be published
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Publication")]
+    published: Option<Publication>,
+    /// The workspace on the server, if it had to be kept
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    kept_workspace: Option<String>,
+    /// What was done, and how to get the work
     message: String,
 }
 
@@ -28,19 +41,40 @@ impl Verb for DeleteAgent {
     const NAME: &'static str = "delete_agent";
     const TITLE: &'static str = "Delete agent";
     const DESCRIPTION: &'static str = "Delete an agent, whatever it is doing: its program is ended, and its workspace and \
-        its history are removed. Work on a repository is published on the agent's branch first.";
+        its history are removed. Work on a repository is published on the agent's branch first: the answer \
+        has the git fetch that gets it. What can't be published is kept in the workspace.";
     const SCOPE: Scope = Scope::Manage;
     const EFFECT: Effect = Effect::Destroys;
     type Input = Input;
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        let member = call.fleet().delete_agent(&input.agent_name).await?;
+        let (member, work) = call.fleet().delete_agent(&input.agent_name).await?;
         let agent_name = member.agent.name.to_string();
-        let message = format!(
-            "Agent '{agent_name}' deleted successfully; work on a repository is published as branch \
-             fleet/{agent_name} (fleetctl events has the git fetch to run)"
-        );
-        Ok(Output { agent_name, message })
+        let Some(work) = work else {
+            let message = format!(
+                "Agent '{agent_name}' is being deleted, which takes longer; show_agent answers NOT_FOUND \
+                 once it is gone, and its last event (fleetctl events) says where its work is"
+            );
+            return Ok(Output {
+                agent_name,
+                deleted: false,
+                published: None,
+                kept_workspace: None,
+                message,
+            });
+        };
+        let words = work.words().map(|words| format!("; {words}")).unwrap_or_default();
+        let message = format!("Agent '{agent_name}' deleted successfully{words}");
+        Ok(Output {
+            agent_name,
+            deleted: true,
+            published: match &work.branch {
+                Branch::Published(publication) => Some(publication.into()),
+                _ => None,
+            },
+            kept_workspace: work.kept.map(|(workspace, _)| workspace.display().to_string()),
+            message,
+        })
     }
 }

@@ -8,6 +8,7 @@ mod delete_agent;
 mod list_agent_projects;
 mod list_agent_roles;
 mod list_agents;
+mod publish_agent;
 mod restart_agent;
 mod show_agent;
 mod show_agent_log;
@@ -52,6 +53,7 @@ static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         Tool::of::<list_agent_projects::ListAgentProjects>(),
         Tool::of::<list_agent_roles::ListAgentRoles>(),
         Tool::of::<list_agents::ListAgents>(),
+        Tool::of::<publish_agent::PublishAgent>(),
         Tool::of::<restart_agent::RestartAgent>(),
         Tool::of::<show_agent::ShowAgent>(),
         Tool::of::<show_agent_log::ShowAgentLog>(),

@@ -149,6 +149,19 @@ struct Usage {
     currency: Option<String>,
 }
 
+/// Where an agent's work can be fetched from.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Publication {
+    /// The agent's branch
+    branch: String,
+    /// What the branch points to
+    commit: String,
+    /// The project's bare repository on the server
+    repository: String,
+    /// What to run in a clone of the project, on the server, to get the work
+    fetch: String,
+}
+
 /// A question that an agent waits to have answered.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Question {
@@ -268,6 +281,17 @@ impl From<&fleet::Task> for Task {
                 currency: task.usage.currency.clone(),
             },
             question: task.question.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl From<&fleet::Publication> for Publication {
+    fn from(publication: &fleet::Publication) -> Self {
+        Self {
+            branch: publication.branch.clone(),
+            commit: publication.commit.clone(),
+            repository: publication.repository.display().to_string(),
+            fetch: publication.fetch(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::support::{Request, Response, TestDaemon};
 const ENDPOINTS: [&str; 3] = ["/mcp", "/", "/mcp/"];
 const MODERN: &str = "2026-07-28";
 const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
-const TOOLS: [&str; 13] = [
+const TOOLS: [&str; 14] = [
     "answer_agent",
     "cancel_agent_task",
     "create_agent",
@@ -15,6 +15,7 @@ const TOOLS: [&str; 13] = [
     "list_agent_projects",
     "list_agent_roles",
     "list_agents",
+    "publish_agent",
     "restart_agent",
     "show_agent",
     "show_agent_log",

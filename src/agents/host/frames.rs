@@ -150,10 +150,32 @@ impl fmt::Debug for Start {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
-    /// Commit what is not, and send the agent's branch as a git bundle.
-    Publish,
+    /// Send the agent's branch as a git bundle. The workspace is taken as it is; it need not be prepared.
+    Publish {
+        /// Whose.
+        place: Place,
+        /// Whether to keep git inside the workspace where the kernel can.
+        confine: bool,
+        /// Whether to commit what is not: only while no turn runs.
+        uncommitted: bool,
+    },
     /// Remove the workspace.
     Remove(Place),
+}
+
+/// What came of a [`Job`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// The branch was sent.
+    Bundle {
+        /// What the workspace was cloned from.
+        source: String,
+    },
+    /// There is nothing that could be published, for this reason; nothing is lost with the workspace.
+    Nothing(String),
+    /// The workspace is gone.
+    Removed,
 }
 
 /// What a host tells the daemon.
@@ -200,7 +222,7 @@ pub enum FromHost {
         /// Which job.
         id: u64,
         /// What was done, or why it could not be.
-        result: Result<String, String>,
+        result: Result<Made, String>,
     },
 }
 

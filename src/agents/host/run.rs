@@ -303,7 +303,7 @@ impl Host {
             }
             (ToHost::Prepare(workspace), _) => self.queue.push_back(Work::Prepare(workspace)),
             (ToHost::Job { id, job }, _) => {
-                self.queue.push_back(Work::Job { id, job, ready: self.workspace.clone() });
+                self.queue.push_back(Work::Job { id, job });
             }
         }
         self.link.done(number);

@@ -8,14 +8,14 @@ use tokio::sync::mpsc;
 
 use super::{
     confine,
-    frames::{FromHost, Job, Workspace},
+    frames::{FromHost, Job, Made, Workspace},
     workspace::{self, Ready},
 };
 
 /// Something to do.
 pub(super) enum Work {
     Prepare(Workspace),
-    Job { id: u64, job: Job, ready: Option<Ready> },
+    Job { id: u64, job: Job },
 }
 
 /// What comes of it.
@@ -31,7 +31,7 @@ pub(super) fn begin(work: Work) -> io::Result<mpsc::Receiver<Done>> {
     thread::Builder::new().name("work".to_owned()).stack_size(512 * 1024).spawn(move || {
         let last = match work {
             Work::Prepare(workspace) => prepare(&workspace),
-            Work::Job { id, job, ready } => Done::Last(job_done(id, &job, ready.as_ref(), &tell)),
+            Work::Job { id, job } => Done::Last(job_done(id, &job, &tell)),
         };
         // Nobody listens any more when the host ends.
         let _ = tell.blocking_send(last);
@@ -53,14 +53,16 @@ fn prepare(workspace: &Workspace) -> Done {
     }
 }
 
-fn job_done(id: u64, job: &Job, ready: Option<&Ready>, tell: &mpsc::Sender<Done>) -> FromHost {
-    let result = match (job, ready) {
-        (Job::Remove(place), _) => workspace::remove_workspace(place),
-        (Job::Publish, None) => Err("there is no workspace".to_owned()),
-        (Job::Publish, Some(ready)) => workspace::publish(ready, |part| {
-            let data = base64::engine::general_purpose::STANDARD.encode(part);
-            tell.blocking_send(Done::Part(FromHost::Part { id, data })).map_err(io::Error::other)
-        }),
+fn job_done(id: u64, job: &Job, tell: &mpsc::Sender<Done>) -> FromHost {
+    let result = match job {
+        Job::Remove(place) => workspace::remove_workspace(place).map(|()| Made::Removed),
+        Job::Publish { place, confine, uncommitted } => {
+            workspace::publish(place, *confine, *uncommitted, |part| {
+                let data = base64::engine::general_purpose::STANDARD.encode(part);
+                tell.blocking_send(Done::Part(FromHost::Part { id, data }))
+                    .map_err(io::Error::other)
+            })
+        }
     };
     FromHost::JobDone { id, result }
 }

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use super::{
     confine, environment,
     files::{make_directory, place, remove},
-    frames::{Place, Workspace},
+    frames::{Made, Place, Workspace},
     git::{Git, Source},
 };
 
@@ -153,43 +153,87 @@ pub fn branch(name: &str) -> String {
     format!("fleet/{name}")
 }
 
-/// Commits what is not, and hands the agent's branch on as a git bundle. Answers what was done.
+/// Hands the agent's branch on as a git bundle, with what is not committed if so. The workspace is taken
+/// as its record says, whatever the configuration has by now.
 ///
 /// The agent may have written the repository's settings, so git runs as confined as the agent.
 ///
 /// # Errors
 /// A sentence for the operator.
 pub(super) fn publish(
-    ready: &Ready,
+    place: &Place,
+    confine: bool,
+    uncommitted: bool,
     each: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<String, String> {
+) -> Result<Made, String> {
+    let source = match recorded_source(place)? {
+        Ok(source) => source,
+        Err(why) => return Ok(Made::Nothing(why)),
+    };
+    let ready = Ready {
+        directory: place.directory.clone(),
+        name: place.name.clone(),
+        source: Some(Source::parse(&source)?),
+        confine,
+    };
     let mut git = ready.git()?;
-    if ready.confine {
+    if confine {
         let search = environment::DEFAULT_PATH;
         let rules = confine::rules(&ready.directory, ready.source_path(), git.program(), search);
         git = git.confined(rules);
     }
     let (repo, branch) = (ready.repo(), branch(&ready.name));
     let reference = format!("refs/heads/{branch}");
-    let committed = commit_leftovers(&git, &repo, &reference)?;
+    if uncommitted {
+        commit_leftovers(&git, &repo, &reference)?;
+    }
     if git.run(&repo, &["rev-parse", "--quiet", "--verify", &reference]).is_err() {
-        return Err(format!("there is no commit on `{branch}`"));
+        let none = format!("there is no commit on `{branch}`");
+        let empty = git.run(&repo, &["rev-list", "--all", "--max-count=1"])?.is_empty()
+            && git.run(&repo, &STATUS)?.is_empty();
+        return if empty { Ok(Made::Nothing(none)) } else { Err(none) };
     }
     git.stream(&repo, &["bundle", "create", "--quiet", "-", &reference], each)?;
-    Ok(if committed { "committed what was not, " } else { "" }.to_owned())
+    Ok(Made::Bundle { source })
 }
 
+/// What this agent's workspace was cloned from; or, in words, why nothing was.
+fn recorded_source(place: &Place) -> Result<Result<String, String>, String> {
+    let record = place.directory.join(OWNER);
+    let text = match fs::read_to_string(&record) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Err("it has no workspace yet".to_owned()));
+        }
+        Err(error) => return Err(format!("can't read `{}`: {error}", record.display())),
+    };
+    let mut lines = text.lines();
+    if lines.next() != Some(&*place.agent.to_string()) {
+        return Ok(Err("the workspace belongs to another agent by now".to_owned()));
+    }
+    Ok(match lines.next() {
+        Some(source) if !source.is_empty() => Ok(source.to_owned()),
+        _ => {
+            Err("it works in an empty directory, not on a repository: there is no branch"
+                .to_owned())
+        }
+    })
+}
+
+/// What of the repository's files is not committed.
+const STATUS: [&str; 3] = ["status", "--porcelain", "--ignore-submodules=all"];
+
 /// Only on the agent's own branch: what it has checked out otherwise is none of its work.
-fn commit_leftovers(git: &Git, repo: &Path, reference: &str) -> Result<bool, String> {
+fn commit_leftovers(git: &Git, repo: &Path, reference: &str) -> Result<(), String> {
     if git.run(repo, &["symbolic-ref", "--quiet", "HEAD"]).ok().as_deref().map(str::trim)
         != Some(reference)
-        || git.run(repo, &["status", "--porcelain", "--ignore-submodules=all"])?.is_empty()
+        || git.run(repo, &STATUS)?.is_empty()
     {
-        return Ok(false);
+        return Ok(());
     }
     git.run(repo, &["add", "--all"])?;
     if git.run(repo, &["diff", "--cached", "--quiet", "--no-ext-diff"]).is_ok() {
-        return Ok(false);
+        return Ok(());
     }
     git.run(
         repo,
@@ -204,22 +248,22 @@ fn commit_leftovers(git: &Git, repo: &Path, reference: &str) -> Result<bool, Str
             "--message=What was not committed when the branch was published",
         ],
     )?;
-    Ok(true)
+    Ok(())
 }
 
 /// Removes a workspace, if it is this agent's.
 ///
 /// # Errors
 /// A sentence for the operator.
-pub(super) fn remove_workspace(place: &Place) -> Result<String, String> {
+pub(super) fn remove_workspace(place: &Place) -> Result<(), String> {
     let directory = &place.directory;
     let failed = |error| format!("can't remove the workspace `{}`: {error}", directory.display());
     match fs::read_to_string(directory.join(OWNER)) {
         Ok(owner) if owner.split('\n').next() != Some(&*place.agent.to_string()) => {
-            return Ok("the workspace belongs to another agent by now".to_owned());
+            // It belongs to another agent by now.
+            return Ok(());
         }
         _ => {}
     }
-    remove(directory).map_err(failed)?;
-    Ok("removed".to_owned())
+    remove(directory).map_err(failed)
 }

@@ -21,7 +21,7 @@ use super::{Command, Event};
 use crate::agents::{
     host::{
         exchange,
-        frames::{self, End, FromHost, Splitter, ToHost},
+        frames::{self, End, FromHost, Made, Splitter, ToHost},
     },
     io::{AgentIo, AgentLine, Stream},
 };
@@ -70,7 +70,7 @@ struct Running {
 struct JobParts {
     to: Option<mpsc::Sender<Vec<u8>>>,
     waiting: VecDeque<(u64, Vec<u8>)>,
-    done: Option<(u64, Result<String, String>)>,
+    done: Option<(u64, Result<Made, String>)>,
 }
 
 enum Step {

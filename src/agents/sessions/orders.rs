@@ -22,13 +22,26 @@ pub(super) struct Orders {
     orders: mpsc::Receiver<Order>,
     pub(super) waiting: VecDeque<Order>,
     pub(super) close: Option<Close>,
+    /// The work is to be published, with what is not committed or without.
+    pub(super) publish: Option<bool>,
     /// The close has been answered; another one may change what is removed.
     told: bool,
 }
 
 impl Orders {
     pub(super) fn new(orders: mpsc::Receiver<Order>) -> Self {
-        Self { orders, waiting: VecDeque::new(), close: None, told: false }
+        Self { orders, waiting: VecDeque::new(), close: None, publish: None, told: false }
+    }
+
+    /// Begins with the order to publish everything.
+    pub(super) fn to_publish(orders: mpsc::Receiver<Order>) -> Self {
+        Self { publish: Some(true), ..Self::new(orders) }
+    }
+
+    /// Nothing but the order to remove everything.
+    pub(super) fn to_remove() -> Self {
+        let (_, none) = mpsc::channel(1);
+        Self { close: Some(Close { remove: true, grace: GRACE }), ..Self::new(none) }
     }
 
     /// Waits for an order that changes something. Cancel-safe.
@@ -49,6 +62,9 @@ impl Orders {
                 }
                 None => {
                     self.close.get_or_insert(Close { remove: false, grace: GRACE });
+                }
+                Some(Order::Publish { uncommitted }) if self.close.is_none() => {
+                    self.publish = Some(uncommitted && self.publish.unwrap_or(true));
                 }
                 Some(order) if self.close.is_none() && self.waiting.len() < MAX_ORDERS => {
                     self.waiting.push_back(order);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{GRACE, Inner, orders::Orders, report};
+use super::{GRACE, Inner, orders::Orders, publishing::Publishing, report};
 use crate::{
     agents::{
         host::frames::{End, Start},
@@ -15,6 +15,14 @@ use crate::{
 
 /// How long a driver may take to report what its program had said.
 const DRIVER_GRACE: Duration = Duration::from_secs(60);
+
+/// Where a session sits: its host before it, whoever owns it behind it.
+pub(super) struct Desk<'a> {
+    pub(super) link: &'a mut Link,
+    pub(super) orders: &'a mut Orders,
+    pub(super) publishing: &'a mut Publishing,
+    pub(super) reports: &'a mpsc::Sender<Report>,
+}
 
 /// How the part of a session with a program went.
 pub(super) enum Served {
@@ -42,10 +50,9 @@ impl Inner {
         &self,
         spec: &SessionSpec,
         variables: Vec<(String, String)>,
-        link: &mut Link,
-        orders: &mut Orders,
-        reports: &mpsc::Sender<Report>,
+        desk: &mut Desk<'_>,
     ) -> Served {
+        let Desk { link, orders, publishing, reports } = desk;
         link.tell(Self::start(spec, spec.program.arguments.clone(), variables)).await;
         let io = match answer(link, orders).await {
             Some(Event::Started(io)) => io,
@@ -55,7 +62,7 @@ impl Inner {
         };
         let (give, taken) = mpsc::channel(16);
         let cwd = self.place(spec.agent, &spec.name).directory.join("repo");
-        let driver = self.drivers.acp(spec, cwd, io, taken, reports.clone());
+        let driver = self.drivers.acp(spec, cwd, io, taken, (*reports).clone());
         let mut driver = Driven::new(tokio::spawn(driver));
         let mut give = Some(give);
         let served = loop {
@@ -64,14 +71,19 @@ impl Inner {
                 give = None;
                 link.tell(Command::Stop(close.grace)).await;
             }
+            publishing.begin_if_due(self, link, orders).await;
             tokio::select! {
                 event = link.next() => match event {
                     Event::Ended(end) => break Served::Ended(end),
                     Event::Lost(why) => break Served::Lost(why),
+                    Event::JobDone(made) => publishing.made(made),
                     _ => {}
                 },
                 () = orders.listen() => {}
-                permit = reserve(give.as_ref()), if !orders.waiting.is_empty() => {
+                news = publishing.news() => report(reports, spec.agent, news).await,
+                permit = reserve(give.as_ref()),
+                    if !orders.waiting.is_empty() && !publishing.commits() =>
+                {
                     // A driver that has ended takes no orders: they are dropped.
                     let order = orders.waiting.pop_front();
                     if let (Some(permit), Some(order)) = (permit, order) {
@@ -96,30 +108,36 @@ impl Inner {
         &self,
         spec: &SessionSpec,
         variables: &[(String, String)],
-        link: &mut Link,
-        orders: &mut Orders,
-        reports: &mpsc::Sender<Report>,
+        desk: &mut Desk<'_>,
     ) -> Served {
-        report(reports, spec.agent, News::Opened { session: None }).await;
+        report(desk.reports, spec.agent, News::Opened { session: None }).await;
         loop {
-            if orders.close.is_some() {
+            if desk.orders.close.is_some() {
                 return Served::Closed;
             }
-            while let Some(order) = orders.waiting.pop_front() {
+            // A host's answers are told apart by their order: a run begins once nothing else is to come.
+            while desk.publishing.is_idle()
+                && let Some(order) = desk.orders.waiting.pop_front()
+            {
                 let Order::Prompt { text } = order else { continue };
-                match self.turn(spec, variables, &text, link, orders, reports).await {
+                match self.turn(spec, variables, &text, desk).await {
                     Ok(Some(outcome)) => {
-                        report(reports, spec.agent, News::TurnEnded(outcome)).await;
+                        report(desk.reports, spec.agent, News::TurnEnded(outcome)).await;
                     }
                     Ok(None) => return Served::Closed,
                     Err(why) => return Served::Lost(why),
                 }
             }
+            let Desk { link, orders, publishing, reports } = desk;
+            publishing.begin_if_due(self, link, orders).await;
             tokio::select! {
-                event = link.next() => if let Event::Lost(why) = event {
-                    return Served::Lost(why);
+                event = link.next() => match event {
+                    Event::Lost(why) => return Served::Lost(why),
+                    Event::JobDone(made) => publishing.made(made),
+                    _ => {}
                 },
                 () = orders.listen() => {}
+                news = publishing.news() => report(reports, spec.agent, news).await,
             }
         }
     }
@@ -130,14 +148,13 @@ impl Inner {
         spec: &SessionSpec,
         variables: &[(String, String)],
         task: &str,
-        link: &mut Link,
-        orders: &mut Orders,
-        reports: &mpsc::Sender<Report>,
+        desk: &mut Desk<'_>,
     ) -> Result<Option<Outcome>, String> {
         let run = match self.drivers.command(&spec.program.arguments, task) {
             Ok(run) => run,
             Err(why) => return Ok(Some(Outcome::Failed(why))),
         };
+        let Desk { link, orders, publishing, reports } = desk;
         link.tell(Self::start(spec, run.arguments, variables.to_vec())).await;
         let io = match answer(link, orders).await {
             Some(Event::Started(io)) => io,
@@ -151,7 +168,7 @@ impl Inner {
                 };
             }
         };
-        let driver = self.drivers.run(spec.agent, run.input, io, reports.clone());
+        let driver = self.drivers.run(spec.agent, run.input, io, (*reports).clone());
         let driver = Driven::new(tokio::spawn(async move {
             driver.await;
             Ok(())
@@ -161,19 +178,21 @@ impl Inner {
             if let Some(close) = orders.close_due() {
                 link.tell(Command::Stop(close.grace)).await;
             }
+            // No other order means anything to a command that runs.
+            if orders.waiting.drain(..).any(|order| matches!(order, Order::Cancel)) {
+                canceled = true;
+                link.tell(Command::Stop(Duration::ZERO)).await;
+            }
+            publishing.begin_if_due(self, link, orders).await;
             tokio::select! {
                 event = link.next() => match event {
                     Event::Ended(end) => break Ok(end),
                     Event::Lost(why) => break Err(why),
+                    Event::JobDone(made) => publishing.made(made),
                     _ => {}
                 },
-                () = orders.listen() => {
-                    // No other order means anything to a command that runs.
-                    if orders.waiting.drain(..).any(|order| matches!(order, Order::Cancel)) {
-                        canceled = true;
-                        link.tell(Command::Stop(Duration::ZERO)).await;
-                    }
-                }
+                () = orders.listen() => {}
+                news = publishing.news() => report(reports, spec.agent, news).await,
             }
         };
         // What it said is reported before how it ended.

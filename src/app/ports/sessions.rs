@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::fleet::{AgentId, AgentName, Entry, Question, Usage};
+use crate::fleet::{AgentId, AgentName, Entry, Publication, Question, Usage};
 pub use crate::fleet::{Driver, Permissions};
 
 /// Opens sessions.
@@ -14,6 +14,9 @@ pub trait Sessions: Send + Sync + 'static {
     ///
     /// Dropping the sender of orders ends the session as [`Order::Close`] does.
     fn open(&self, spec: SessionSpec, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order>;
+
+    /// Publishes the work of an agent without an open session. Takes orders and reports as one does.
+    fn publish(&self, whose: Whose, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order>;
 
     /// Removes the workspace of an agent without an open session; work on a repository is published
     /// before. Reported as [`News::Ended`].
@@ -27,14 +30,15 @@ pub trait Sessions: Send + Sync + 'static {
     fn let_go(&self);
 }
 
-/// Whose workspace, and what of.
+/// Whose workspace.
 #[derive(Debug, Clone)]
 pub struct Whose {
     /// The agent.
     pub agent: AgentId,
     /// Its name: also that of the workspace and of its branch.
     pub name: AgentName,
-    /// What was cloned; `None` for an empty directory.
+    /// What its project's repository is, if it has one and is still configured. What the workspace was
+    /// made from is known by the workspace.
     pub repository: Option<String>,
 }
 
@@ -106,7 +110,13 @@ pub enum Order {
         /// The identity of the choice.
         choice: String,
     },
-    /// End the agent's program and everything that it has started.
+    /// Publish the agent's branch: answered with [`News::Published`], [`News::NotPublished`] or
+    /// [`News::NothingToPublish`].
+    Publish {
+        /// Whether to commit what is not. Only while no turn runs.
+        uncommitted: bool,
+    },
+    /// End the agent's program and everything that it has started; its work is published.
     Close {
         /// Remove the workspace as well.
         remove_workspace: bool,
@@ -150,11 +160,17 @@ pub enum News {
     /// The turn is over.
     TurnEnded(Outcome),
     /// The branch with the agent's work is in the project's bare repository.
-    Published {
-        /// The repository.
-        repository: PathBuf,
-        /// The branch.
-        branch: String,
+    Published(Publication),
+    /// It could not be brought there, for this reason.
+    NotPublished(String),
+    /// There is no branch, for this reason.
+    NothingToPublish(String),
+    /// The workspace was to be removed and is still there, for this reason.
+    Kept {
+        /// Where it is.
+        workspace: PathBuf,
+        /// Why.
+        why: String,
     },
     /// The session is over, and no process of it is left.
     Ended(Cause),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Asked, Reply, fleet::Berth};
+use super::{Asked, Reply, berth::Berth, work::Work};
 use crate::{
     app::{
         error::FleetError,
@@ -36,8 +36,8 @@ pub(super) struct Batch {
     pub(super) reports: Vec<Report>,
     /// The berths as they were, to be put back if it can't be; `None` where there was none.
     pub(super) before: BTreeMap<AgentName, Option<Berth>>,
-    /// Where the work of an agent that is gone can be fetched from.
-    pub(super) published: BTreeMap<AgentName, String>,
+    /// What has become of the work of agents that are gone.
+    pub(super) gone: BTreeMap<AgentName, (AgentId, Work)>,
     /// The first mail was [`Mail::Revive`].
     pub(super) reviving: bool,
 }
@@ -47,6 +47,8 @@ pub(super) enum Deed {
     /// Start its program; resume this session.
     Open(AgentName, Option<String>),
     Order(AgentId, Order),
-    Remove(AgentId, AgentName),
+    /// Publish the work of an agent without a session.
+    Publish(AgentName),
+    Remove(AgentName),
     Forget(AgentId),
 }

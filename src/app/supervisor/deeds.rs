@@ -9,9 +9,12 @@ use super::{
     fleet::Fleet,
     spec,
 };
-use crate::app::{
-    audit,
-    ports::sessions::{Cause, News, Report, Whose},
+use crate::{
+    app::{
+        audit,
+        ports::sessions::{Cause, News, Report, Whose},
+    },
+    fleet::AgentName,
 };
 
 /// How long sessions may take to end with the daemon, beyond the grace of their programs.
@@ -46,13 +49,14 @@ impl Fleet {
                 }
                 None
             }
-            Deed::Remove(id, name) => {
-                let project = self.berths.get(&name).map(|berth| &berth.life.agent.project);
-                let settings = self.parts.settings.borrow();
-                let project = settings.projects.iter().find(|p| Some(&p.name) == project);
-                let repository = project.and_then(|project| project.repository.clone());
-                let whose = Whose { agent: id, name, repository };
-                self.parts.sessions.remove(whose, self.reports.clone());
+            Deed::Publish(name) => {
+                let whose = self.whose(&name)?;
+                let orders = self.parts.sessions.publish(whose, self.reports.clone());
+                self.berths.get_mut(&name)?.orders = Some(orders);
+                None
+            }
+            Deed::Remove(name) => {
+                self.parts.sessions.remove(self.whose(&name)?, self.reports.clone());
                 None
             }
             Deed::Forget(id) => {
@@ -60,6 +64,15 @@ impl Fleet {
                 None
             }
         }
+    }
+
+    /// An agent, with the repository of its project as far as it is configured.
+    fn whose(&self, name: &AgentName) -> Option<Whose> {
+        let agent = &self.berths.get(name)?.life.agent;
+        let settings = self.parts.settings.borrow();
+        let project = settings.projects.iter().find(|project| project.name == agent.project);
+        let repository = project.and_then(|project| project.repository.clone());
+        Some(Whose { agent: agent.id, name: name.clone(), repository })
     }
 
     /// Lets go of sessions that outlive the daemon. Ends all others and waits until none is left;
@@ -81,7 +94,9 @@ impl Fleet {
             };
             match &report.news {
                 News::Ended(_) => open -= 1,
-                News::Said(_) => self.report(&report, self.parts.clock.now(), &mut batch),
+                News::Said(_) | News::Published(_) | News::NotPublished(_) => {
+                    self.report(&report, self.parts.clock.now(), &mut batch)
+                }
                 _ => {}
             }
         }

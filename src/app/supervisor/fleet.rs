@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Asked, MAX_REPORTS, Parts, Wish,
     batch::{Batch, Deed, Mail},
+    berth::Berth,
     news, work,
+    work::Waiting,
 };
 use crate::{
     app::{
@@ -65,17 +67,6 @@ impl Revived {
     }
 }
 
-/// An agent's place: its life, and the line to its session.
-#[derive(Clone)]
-pub(super) struct Berth {
-    pub(super) life: Life,
-    pub(super) orders: Option<mpsc::Sender<Order>>,
-    /// Bytes and entries that went to its log since it was last cut.
-    logged: (u64, u32),
-    /// Where its work was last published.
-    published: Option<String>,
-}
-
 pub(super) struct Fleet {
     pub(super) parts: Parts,
     pub(super) berths: BTreeMap<AgentName, Berth>,
@@ -83,6 +74,7 @@ pub(super) struct Fleet {
     next_agent: i64,
     next_task: i64,
     pub(super) reports: mpsc::Sender<Report>,
+    waiting: Waiting,
     snapshot: Arc<Snapshot>,
 }
 
@@ -100,13 +92,13 @@ impl Fleet {
             next_agent: next_agent.0,
             next_task: next_task.0,
             reports: to_us,
+            waiting: Waiting::default(),
             snapshot: Arc::default(),
         };
         for stored in agents {
             fleet.names.insert(stored.agent.id, stored.agent.name.clone());
             let life = Life::stored(stored.agent, stored.session, stored.task);
-            let berth = Berth { life, orders: None, logged: (0, 0), published: None };
-            fleet.berths.insert(berth.life.agent.name.clone(), berth);
+            fleet.berths.insert(life.agent.name.clone(), Berth::new(life));
         }
         fleet.snapshot = Arc::new(Snapshot {
             agents: fleet
@@ -142,8 +134,12 @@ impl Fleet {
         let mut batch = Batch::default();
         for mail in mails {
             match mail {
-                Mail::Wish(Asked { wish, projects, reply }) => {
+                Mail::Wish(Asked { wish, projects, reply, told }) => {
+                    let publishes = matches!(wish, Wish::Publish(_));
                     let outcome = self.wish(wish, &projects, now, &mut batch);
+                    if let (Ok(member), Some(told)) = (&outcome, told) {
+                        self.waiting.add(member.agent.id, publishes, told);
+                    }
                     batch.answers.push((reply, outcome));
                 }
                 Mail::Report(report) => {
@@ -178,8 +174,8 @@ impl Fleet {
                     Some(member) => snapshot.agents.insert(name.clone(), Arc::clone(member)),
                     None => snapshot.agents.remove(name),
                 };
-                let published = batch.published.get(name).map(String::as_str);
-                events::tell(before.as_deref(), after.as_deref(), published);
+                let work = batch.gone.get(name).and_then(|(_, work)| work.words());
+                events::tell(before.as_deref(), after.as_deref(), work.as_deref());
                 events::count(&self.parts.metrics, before.as_deref(), after.as_deref());
             }
             published.send_replace(Arc::clone(&self.snapshot));
@@ -189,9 +185,13 @@ impl Fleet {
             let _ = reply.send(outcome);
         }
         for report in batch.reports {
+            self.waiting.hear(report.agent, &report.news);
             if let Some(receipt) = report.receipt {
                 let _ = receipt.send(());
             }
+        }
+        for (agent, work) in batch.gone.into_values() {
+            self.waiting.end(agent, work);
         }
         batch.deeds.into_iter().filter_map(|deed| self.act(deed)).collect()
     }
@@ -246,6 +246,7 @@ impl Fleet {
             Wish::Cancel(name) => (name, Request::Cancel),
             Wish::Answer { name, question, choice } => (name, Request::Answer { question, choice }),
             Wish::Restart(name) => (name, Request::Restart),
+            Wish::Publish(name) => (name, Request::Publish),
             Wish::Delete(name) => (name, Request::Delete),
         };
         self.remember(&name, batch);
@@ -295,10 +296,7 @@ impl Fleet {
             updated_at: now,
         };
         self.names.insert(id, name.clone());
-        self.berths.insert(
-            name.clone(),
-            Berth { life: Life::new(agent), orders: None, logged: (0, 0), published: None },
-        );
+        self.berths.insert(name.clone(), Berth::new(Life::new(agent)));
         Ok(())
     }
 
@@ -352,13 +350,10 @@ impl Fleet {
             self.remember(&name, batch);
         }
         let Some(berth) = self.berths.get_mut(&name) else { return };
-        match &report.news {
-            News::Ended(_) => berth.orders = None,
-            News::Published { .. } => {
-                berth.published = said.as_ref().map(|entry| entry.content.clone());
-            }
-            _ => {}
+        if let News::Ended(_) = report.news {
+            berth.orders = None;
         }
+        berth.work.hear(&report.news);
         let mut effects: Vec<_> = said.map(Effect::Log).into_iter().collect();
         let quiet = sign == Sign::Heard;
         effects.extend(berth.life.sign(sign, now));
@@ -438,8 +433,7 @@ impl Fleet {
             batch.changes.push(Change::RemoveAgent(id));
             batch.deeds.push(Deed::Forget(id));
             let gone = self.berths.remove(name);
-            let published = gone.and_then(|berth| berth.published);
-            batch.published.extend(published.map(|words| (name.clone(), words)));
+            batch.gone.extend(gone.map(|berth| (name.clone(), (id, berth.work))));
             self.names.remove(&id);
             return;
         }
@@ -463,7 +457,11 @@ impl Fleet {
                     remove_workspace: *remove,
                     grace_secs: self.parts.settings.borrow().fleet.close_grace_secs,
                 })),
-                Effect::Remove => Some(Deed::Remove(id, name.clone())),
+                Effect::Publish { uncommitted } => {
+                    Some(order(Order::Publish { uncommitted: *uncommitted }))
+                }
+                Effect::PublishAlone => Some(Deed::Publish(name.clone())),
+                Effect::Remove => Some(Deed::Remove(name.clone())),
             });
         }
         self.append(name, effects, now, batch);
@@ -477,15 +475,5 @@ impl Fleet {
             Some(prompt) => format!("{prompt}\n\n{task}"),
             None => task.to_owned(),
         }
-    }
-}
-
-impl Berth {
-    fn is_seen_by(&self, projects: &Projects) -> bool {
-        projects.cover(&self.life.agent.project)
-    }
-
-    fn member(&self) -> Arc<Member> {
-        Arc::new(Member { agent: self.life.agent.clone(), task: self.life.task.clone() })
     }
 }

@@ -6,18 +6,23 @@
 //! batches.
 
 mod batch;
+mod berth;
 mod deeds;
 mod fleet;
 mod news;
 mod spec;
+mod work;
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::fleet::Revived;
-use self::{batch::Mail, fleet::Fleet};
+use self::{batch::Mail, fleet::Fleet, work::Told};
+pub use self::{
+    fleet::Revived,
+    work::{Branch, Work},
+};
 use super::{
     clock::Clock,
     error::FleetError,
@@ -79,6 +84,8 @@ pub enum Wish {
     },
     /// End an agent's program and start it anew.
     Restart(AgentName),
+    /// Publish an agent's work.
+    Publish(AgentName),
     /// End an agent's program and remove everything.
     Delete(AgentName),
 }
@@ -92,6 +99,7 @@ impl Wish {
             | Self::Answer { name, .. }
             | Self::Cancel(name)
             | Self::Restart(name)
+            | Self::Publish(name)
             | Self::Delete(name) => Some(name),
         }
     }
@@ -112,6 +120,8 @@ struct Asked {
     /// another project can slip in between.
     projects: Projects,
     reply: Reply,
+    /// Where the end of what is set in motion is told: of a publication, or of a deletion.
+    told: Option<Told>,
 }
 
 /// What the supervisor works with.
@@ -139,14 +149,37 @@ impl Supervisor {
         Ok((Self { wishes }, revived))
     }
 
-    /// Has a wish of somebody who may see these projects fulfilled: returns once that is durable and everyone can see it. The agent is as it
-    /// was at that moment; what was set in motion goes on.
+    /// Has a wish of somebody who may see these projects fulfilled: returns once that is durable and
+    /// everyone can see it. The agent is as it was at that moment; what was set in motion goes on.
     ///
     /// # Errors
     /// When it can't be fulfilled; nothing has changed then.
     pub async fn ask(&self, wish: Wish, projects: Projects) -> Result<Arc<Member>, FleetError> {
+        self.send(wish, projects, None).await
+    }
+
+    /// As [`Supervisor::ask`], with a line on which the end of it is told: of a publication, or of a
+    /// deletion. The line is cut if the daemon stops before.
+    ///
+    /// # Errors
+    /// As [`Supervisor::ask`].
+    pub async fn ask_and_hear(
+        &self,
+        wish: Wish,
+        projects: Projects,
+    ) -> Result<(Arc<Member>, oneshot::Receiver<Work>), FleetError> {
+        let (told, end) = oneshot::channel();
+        Ok((self.send(wish, projects, Some(told)).await?, end))
+    }
+
+    async fn send(
+        &self,
+        wish: Wish,
+        projects: Projects,
+        told: Option<Told>,
+    ) -> Result<Arc<Member>, FleetError> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.wishes.try_send(Asked { wish, projects, reply });
+        let sent = self.wishes.try_send(Asked { wish, projects, reply, told });
         sent.map_err(|_full| FleetError::unavailable("the fleet is busy; try again"))?;
         answer.await.unwrap_or_else(|_| Err(FleetError::unavailable("the fleet is stopping")))
     }

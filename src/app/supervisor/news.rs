@@ -1,5 +1,6 @@
 //! What a session's news mean: for the log, and for the agent's life.
 
+use super::work::Work;
 use crate::{
     app::ports::sessions::{Cause, News, Outcome},
     fleet::{Entry, EntryKind, TaskStatus, lifecycle::Sign},
@@ -10,15 +11,20 @@ pub(super) fn told(news: &News) -> (Option<Entry>, Sign) {
     let said = match news {
         News::Said(entry) => Some(entry.clone()),
         News::Asked(question) => Some(entry(EntryKind::Question, question.text.clone())),
-        News::Published { repository, branch } => Some(entry(
-            EntryKind::Notice,
-            format!("the work is published: git fetch {} {branch}", repository.display()),
-        )),
+        News::Published(_) | News::NotPublished(_) | News::Kept { .. } => {
+            let mut work = Work::default();
+            work.hear(news);
+            work.words().map(|words| entry(EntryKind::Notice, words))
+        }
         _ => None,
     };
     let sign = match news {
         News::Opened { session } => Sign::Opened(session.clone()),
-        News::Said(_) | News::Published { .. } => Sign::Heard,
+        News::Said(_)
+        | News::Published(_)
+        | News::NotPublished(_)
+        | News::NothingToPublish(_)
+        | News::Kept { .. } => Sign::Heard,
         News::Asked(question) => Sign::Asked(question.clone()),
         News::Withdrawn { question } => Sign::Withdrawn(question.clone()),
         News::Spent(usage) => Sign::Spent(usage.clone()),
@@ -37,7 +43,7 @@ fn entry(kind: EntryKind, content: String) -> Entry {
 }
 
 /// Why a program ended, unless it was told to.
-fn words(cause: &Cause) -> Option<String> {
+pub(super) fn words(cause: &Cause) -> Option<String> {
     match cause {
         Cause::Closed => None,
         Cause::NotOpened(why) => Some(format!("the agent could not be started: {why}")),

@@ -22,8 +22,8 @@ use crate::{
         settings::{AuthSettings, FleetSettings, HttpSettings, LogSettings},
     },
     fleet::{
-        AgentId, Driver, Entry, EntryKind, Limits, LogEntry, Permissions, Program, Project, Role,
-        Status, Task, TaskId, TaskStatus,
+        AgentId, Driver, Entry, EntryKind, Limits, LogEntry, Permissions, Program, Project,
+        Publication, Role, Status, Task, TaskId, TaskStatus,
     },
 };
 
@@ -96,6 +96,15 @@ impl Sessions for Doubles {
     fn open(&self, spec: SessionSpec, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order> {
         let (sender, orders) = mpsc::channel(64);
         self.0.try_send(Opened { spec, orders, reports }).unwrap();
+        sender
+    }
+
+    fn publish(&self, whose: Whose, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order> {
+        let (sender, _orders) = mpsc::channel(64);
+        for news in [News::NothingToPublish("there is none".to_owned()), News::Ended(Cause::Closed)]
+        {
+            reports.try_send(Report { agent: whose.agent, news, receipt: None }).unwrap();
+        }
         sender
     }
 
@@ -364,4 +373,65 @@ async fn agent_outside_somebodys_projects_is_unknown_to_each_wish_and_named_to_n
     }
     let scratch = Projects::Only(["Scratch".into()].into());
     bench.supervisor.ask(Wish::Cancel(name()), scratch).await.unwrap();
+}
+
+fn publication() -> Publication {
+    let (repository, branch) = ("/p/site.git".into(), "fleet/sony".to_owned());
+    Publication { repository, branch, commit: "c0ffee".to_owned() }
+}
+
+#[tokio::test]
+async fn whoever_wants_work_published_hears_where_it_is_once_that_is_durable() {
+    let mut bench = bench();
+    let mut session = bench.create("sony").await.unwrap();
+    session.tell(News::Opened { session: None }).await;
+    session.told().await;
+    bench.until("sony", |member| member.agent.status == Status::Busy).await;
+
+    let wish = Wish::Publish("sony".parse().unwrap());
+    let (_, end) = bench.supervisor.ask_and_hear(wish, Projects::All).await.unwrap();
+    assert!(matches!(session.told().await, Order::Publish { uncommitted: false }));
+    bench.store.refuses.store(true, SeqCst);
+    session.tell(News::Published(publication())).await;
+    bench.store.refuses.store(false, SeqCst);
+
+    let work = tokio::time::timeout(Duration::from_secs(10), end).await.unwrap().unwrap();
+    assert_eq!(work.branch, Branch::Published(publication()));
+    let said = "the work is published: git fetch /p/site.git fleet/sony";
+    assert_eq!(bench.logged().last().unwrap().content, said);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_leaves_nobody_waiting_for_its_work() {
+    let mut bench = bench();
+    let session = bench.create("sony").await.unwrap();
+    session.tell(News::Opened { session: None }).await;
+    bench.until("sony", |member| member.agent.status == Status::Busy).await;
+    let wish = Wish::Publish("sony".parse().unwrap());
+    let (_, end) = bench.supervisor.ask_and_hear(wish, Projects::All).await.unwrap();
+
+    session.tell(News::Ended(Cause::Exited(3))).await;
+
+    let Branch::Failed(why) = end.await.unwrap().branch else { panic!() };
+    assert_eq!(why, "the agent's program ended with exit status 3");
+    let wish = || Wish::Publish("sony".parse().unwrap());
+    let (_, end) = bench.supervisor.ask_and_hear(wish(), Projects::All).await.unwrap();
+    assert_eq!(end.await.unwrap().branch, Branch::Nothing("there is none".to_owned()));
+}
+
+#[tokio::test]
+async fn whoever_deletes_an_agent_hears_what_is_left_of_it() {
+    let mut bench = bench();
+    let session = bench.create("sony").await.unwrap();
+    let wish = Wish::Delete("sony".parse().unwrap());
+    let (_, end) = bench.supervisor.ask_and_hear(wish, Projects::All).await.unwrap();
+
+    session.tell(News::NotPublished("the disk is full".to_owned())).await;
+    let (workspace, why) = ("/w/sony".into(), "its branch could not be published".to_owned());
+    session.tell(News::Kept { workspace, why }).await;
+    session.tell(News::Ended(Cause::Closed)).await;
+
+    let words = "the work is not published: the disk is full; the workspace `/w/sony` is kept: its \
+                 branch could not be published";
+    assert_eq!(end.await.unwrap().words().as_deref(), Some(words));
 }

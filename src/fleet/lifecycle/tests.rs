@@ -92,6 +92,10 @@ fn in_situation(name: &str) -> Life {
             open(&mut life);
             life.sign(Sign::Ended(Some("exit 3".to_owned())), at(3));
         }
+        "publishing" => {
+            life = in_situation("resting");
+            life.request(Request::Publish, at(4)).unwrap();
+        }
         "restarting" => {
             open(&mut life);
             life.request(Request::Restart, at(3)).unwrap();
@@ -110,6 +114,7 @@ fn every_request_in_every_situation_has_the_documented_outcome() {
     let open = |session: Option<&str>| vec![Effect::Open(session.map(str::to_owned))];
     let prompt = |n| vec![Effect::Prompt(format!("task {n}"))];
     let close = |remove| vec![Effect::Close { remove }];
+    let publish = |uncommitted| Effect::Publish { uncommitted };
     type Row = (&'static str, Request, Option<(Vec<Effect>, Status)>);
     let table: Vec<Row> = vec![
         ("new", task(2), Some((open(None), Status::Starting))),
@@ -139,6 +144,20 @@ fn every_request_in_every_situation_has_the_documented_outcome() {
         ("crashed", Request::Cancel, None),
         ("restarting", task(2), None),
         ("restarting", Request::Delete, Some((vec![], Status::Deleting))),
+        ("new", Request::Publish, Some((vec![Effect::PublishAlone], Status::Pending))),
+        ("opening", Request::Publish, None),
+        ("busy", Request::Publish, Some((vec![publish(false)], Status::Busy))),
+        ("canceling", Request::Publish, Some((vec![publish(false)], Status::Canceling))),
+        ("idle", Request::Publish, Some((vec![publish(true)], Status::Idle))),
+        ("resting", Request::Publish, Some((vec![Effect::PublishAlone], Status::Idle))),
+        ("crashed", Request::Publish, Some((vec![Effect::PublishAlone], Status::Failed))),
+        ("restarting", Request::Publish, None),
+        ("deleting", Request::Publish, None),
+        ("publishing", Request::Publish, None),
+        ("publishing", Request::Cancel, None),
+        ("publishing", task(2), Some((vec![], Status::Starting))),
+        ("publishing", Request::Restart, Some((vec![], Status::Stopping))),
+        ("publishing", Request::Delete, Some((vec![], Status::Deleting))),
         ("deleting", task(2), None),
         ("deleting", Request::Restart, None),
         ("deleting", Request::Delete, None),
@@ -173,6 +192,25 @@ fn a_task_runs_from_its_start_to_its_end() {
     let task = life.task.unwrap();
     assert_eq!((task.status, task.ended_at), (TaskStatus::Done, Some(at(9))));
     assert_eq!(life.agent.status, Status::Idle);
+}
+
+#[test]
+fn what_is_wanted_while_an_agent_without_a_program_is_published_comes_after_it() {
+    let end = |life: &mut Life| deeds(life.sign(Sign::Ended(None), at(9)));
+    let mut left = in_situation("publishing");
+    let mut given = in_situation("publishing");
+    given.request(task(2), at(5)).unwrap();
+    let mut canceled = given.clone();
+    canceled.request(Request::Cancel, at(6)).unwrap();
+    let mut deleted = in_situation("publishing");
+    deleted.request(Request::Delete, at(5)).unwrap();
+
+    assert_eq!((end(&mut left), left.agent.status), (vec![], Status::Idle));
+    assert_eq!(end(&mut given), [Effect::Open(Some("s1".to_owned()))]);
+    assert_eq!((end(&mut canceled), canceled.agent.status), (vec![], Status::Idle));
+    assert_eq!(end(&mut deleted), [Effect::Remove]);
+    let opened = deeds(given.sign(Sign::Opened(None), at(10)));
+    assert_eq!(opened, [Effect::Prompt("task 2".to_owned())]);
 }
 
 #[test]

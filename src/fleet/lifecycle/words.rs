@@ -35,6 +35,8 @@ pub enum Request {
     },
     /// End the program and start it anew.
     Restart,
+    /// Publish its work.
+    Publish,
     /// End the program and remove everything.
     Delete,
 }
@@ -74,6 +76,13 @@ pub enum Effect {
         /// The identity of the choice.
         choice: String,
     },
+    /// Have the session publish the work.
+    Publish {
+        /// With what is not committed: no turn runs.
+        uncommitted: bool,
+    },
+    /// Publish the work of an agent without a session.
+    PublishAlone,
     /// End the program, and remove the workspace if so.
     Close {
         /// Whether the workspace goes too.

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fleet_mcp::app::ports::sessions::{Cause, News};
+use fleet_mcp::{
+    app::ports::sessions::{Cause, News},
+    fleet::Publication,
+};
 
 use super::bench::{AGENT, Bench, git, spec};
 
@@ -42,8 +45,12 @@ async fn work_that_is_committed_or_not_is_published_and_can_be_fetched() {
         let (news, cause) = session.end().await;
 
         assert_eq!(cause, Cause::Closed);
-        let [News::Published { repository, branch }] = &news[..] else { panic!("{news:?}") };
+        let [News::Published(Publication { repository, branch, commit })] = &news[..] else {
+            panic!("{news:?}")
+        };
         assert_eq!(branch, "fleet/worker");
+        let tip = git(&source, &["ls-remote", repository.to_str().unwrap(), branch]);
+        assert!(tip.starts_with(&**commit), "{tip}");
         git(&source, &["fetch", "-q", repository.to_str().unwrap(), branch]);
         let log = git(&source, &["log", "--format=%an %s", "FETCH_HEAD"]);
         assert_eq!(
@@ -118,7 +125,7 @@ async fn a_hostile_source_runs_nothing() {
 
     assert!(!marker.exists());
     // Nor does it get into the repository that the operator fetches from, and no work is lost.
-    let refused = matches!(&news[0], News::Said(e) if e.content.contains("gitmodulesUpdate"));
+    let refused = matches!(&news[0], News::NotPublished(why) if why.contains("gitmodulesUpdate"));
     assert!(refused, "{news:?}");
     assert!(bench.workspace().exists());
 }

@@ -5,6 +5,7 @@ mod commands;
 mod crowd;
 mod kills;
 mod misbehaving;
+mod publishing;
 mod repositories;
 mod revocation;
 

@@ -138,6 +138,8 @@ impl Conversation {
             Order::Cancel => self.cancel(),
             Order::Answer { question, choice } => self.answer(&question, &choice),
             Order::Close { .. } => return self.close(),
+            // The session's, not ours.
+            Order::Publish { .. } => {}
         }
         std::mem::take(&mut self.news)
     }
