@@ -12,10 +12,12 @@ pub mod kinds;
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
+use jiff::Timestamp;
+
 pub use self::kinds::KINDS;
-use super::{events::AgentChange, log_targets::AUDIT_TARGET as TARGET};
+use super::{events::AgentChange, log_targets::AUDIT_TARGET as TARGET, tokens::Denied};
 use crate::{
-    auth::{Principal, Refusal, sampler::Summary},
+    auth::{Principal, TokenName, sampler::Summary, token::End},
     fleet::AgentId,
 };
 
@@ -44,27 +46,31 @@ impl RequestInfo<'_> {
     }
 }
 
-/// A request was refused with 401.
-pub fn auth_failure(refusal: Refusal, fingerprint: Option<&str>, request: &RequestInfo<'_>) {
+/// A request was refused with 401, or with 429 after too many wrong tokens.
+pub fn auth_failure(denied: &Denied, request: &RequestInfo<'_>) {
+    let refusal = denied.refusal;
     tracing::warn!(
         target: TARGET,
         MESSAGE_ID = kinds::AUTH_FAILURE.message_id,
         FLEET_EVENT = kinds::AUTH_FAILURE.event,
         FLEET_REASON = refusal.reason(),
-        FLEET_STATUS = 401,
+        FLEET_STATUS = refusal.status(),
         FLEET_CLIENT_IP = %request.client.ip().to_canonical(),
         FLEET_CLIENT_PORT = request.client.port(),
         FLEET_METHOD = request.method,
         FLEET_PATH = request.path,
         FLEET_USER_AGENT = request.user_agent,
-        FLEET_TOKEN_FINGERPRINT = fingerprint,
+        FLEET_TOKEN = denied.token.as_ref().map(TokenName::as_str),
+        FLEET_TOKEN_FINGERPRINT = denied.fingerprint(),
+        FLEET_HINT = denied.hint,
         FLEET_REQUEST_ID = request.request_id,
-        "401 {} from {}", refusal.code(), request.place()
+        "{} {} from {}", refusal.status(), refusal.code(), request.place()
     );
 }
 
 /// A request was passed that would be refused if authentication were on.
-pub fn would_refuse(refusal: Refusal, fingerprint: Option<&str>, request: &RequestInfo<'_>) {
+pub fn would_refuse(denied: &Denied, request: &RequestInfo<'_>) {
+    let refusal = denied.refusal;
     tracing::warn!(
         target: TARGET,
         MESSAGE_ID = kinds::WOULD_REFUSE.message_id,
@@ -75,7 +81,9 @@ pub fn would_refuse(refusal: Refusal, fingerprint: Option<&str>, request: &Reque
         FLEET_METHOD = request.method,
         FLEET_PATH = request.path,
         FLEET_USER_AGENT = request.user_agent,
-        FLEET_TOKEN_FINGERPRINT = fingerprint,
+        FLEET_TOKEN = denied.token.as_ref().map(TokenName::as_str),
+        FLEET_TOKEN_FINGERPRINT = denied.fingerprint(),
+        FLEET_HINT = denied.hint,
         FLEET_REQUEST_ID = request.request_id,
         "would refuse {} from {}", refusal.code(), request.place()
     );
@@ -117,28 +125,77 @@ pub fn refusals_summed_up(summary: &Summary) {
     );
 }
 
-/// A token was made.
-pub fn token_created(name: &str, fingerprint: &str) {
+/// A token was made; by nobody, if the start makes the primary one.
+pub fn token_created(name: &str, fingerprint: &str, by: Option<&Principal>) {
+    let by = by.map(Principal::name);
+    let made = match &by {
+        None => "Generated new access token".to_owned(),
+        Some(by) => format!("token `{name}` created by {by}"),
+    };
     tracing::info!(
         target: TARGET,
         MESSAGE_ID = kinds::TOKEN_CREATED.message_id,
         FLEET_EVENT = kinds::TOKEN_CREATED.event,
         FLEET_TOKEN = name,
         FLEET_TOKEN_FINGERPRINT = fingerprint,
-        "Generated new access token"
+        FLEET_BY = by,
+        "{made}"
     );
 }
 
-/// A token got a new secret; the old one is void.
-pub fn token_rotated(name: &str, fingerprint: &str, by: &Principal) {
+/// A token got a new secret; the old one is void, or will be then.
+pub fn token_rotated(name: &str, fingerprint: &str, until: Option<Timestamp>, by: &Principal) {
+    let overlap = until.map(|at| format!("; the former secret counts until {at:.0}"));
     tracing::info!(
         target: TARGET,
         MESSAGE_ID = kinds::TOKEN_ROTATED.message_id,
         FLEET_EVENT = kinds::TOKEN_ROTATED.event,
         FLEET_TOKEN = name,
         FLEET_TOKEN_FINGERPRINT = fingerprint,
+        FLEET_OVERLAP_UNTIL = until.map(|at| at.to_string()),
         FLEET_BY = by.name(),
-        "token `{name}` rotated by {}", by.name()
+        "token `{name}` rotated by {}{}", by.name(), overlap.unwrap_or_default()
+    );
+}
+
+/// A token was revoked, with all its secrets.
+pub fn token_revoked(name: &str, by: &Principal) {
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = kinds::TOKEN_REVOKED.message_id,
+        FLEET_EVENT = kinds::TOKEN_REVOKED.event,
+        FLEET_TOKEN = name,
+        FLEET_BY = by.name(),
+        "token `{name}` revoked by {}", by.name()
+    );
+}
+
+/// The former secrets of a token were revoked before their overlap was over.
+pub fn token_overlap_ended(name: &str, by: &Principal) {
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = kinds::TOKEN_OVERLAP_ENDED.message_id,
+        FLEET_EVENT = kinds::TOKEN_OVERLAP_ENDED.event,
+        FLEET_TOKEN = name,
+        FLEET_BY = by.name(),
+        "former secrets of token `{name}` revoked by {}", by.name()
+    );
+}
+
+/// A secret's time, or its overlap with its successor, is over.
+pub fn token_ended(name: &str, fingerprint: &str, why: Option<End>) {
+    let (reason, words) = match why {
+        Some(End::Replaced) => ("overlap_over", "its overlap is over"),
+        Some(End::Expired) | None => ("expired", "it has expired"),
+    };
+    tracing::info!(
+        target: TARGET,
+        MESSAGE_ID = kinds::TOKEN_ENDED.message_id,
+        FLEET_EVENT = kinds::TOKEN_ENDED.event,
+        FLEET_REASON = reason,
+        FLEET_TOKEN = name,
+        FLEET_TOKEN_FINGERPRINT = fingerprint,
+        "a secret of token `{name}` ended: {words}"
     );
 }
 

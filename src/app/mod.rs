@@ -4,12 +4,16 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
     },
 };
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Snapshot;
 
@@ -35,7 +39,7 @@ use recorder::Recorder;
 use refusals::Refusals;
 use settings::Settings;
 use supervisor::Supervisor;
-use tokens::Tokens;
+use tokens::{Issued, Tokens};
 
 /// Everything that a request, a local command or a signal can act on. Shared; cheap to read.
 pub struct App {
@@ -48,6 +52,8 @@ pub struct App {
     figures: Arc<dyn Figures>,
     settings: watch::Sender<Arc<Settings>>,
     enforcing: AtomicBool,
+    /// Fires when it does.
+    enforced: CancellationToken,
     fleet: watch::Receiver<Arc<Snapshot>>,
     supervisor: Supervisor,
     store: Arc<dyn FleetStore>,
@@ -105,6 +111,7 @@ impl App {
             tokens,
             refusals: Refusals::new(Arc::clone(&clock)),
             enforcing: AtomicBool::new(enforcing),
+            enforced: CancellationToken::new(),
             settings,
             fleet: fleet.snapshot,
             supervisor: fleet.supervisor,
@@ -134,12 +141,29 @@ impl App {
 
     /// Whether requests without a valid token are refused.
     pub fn enforces_auth(&self) -> bool {
-        self.enforcing.load(Relaxed)
+        self.enforcing.load(Acquire)
     }
 
-    /// Refuses requests without a valid token from now on. There is no way back but a restart.
+    /// Refuses requests without a valid token from now on, and ends those in flight. There is no way
+    /// back but a restart.
     pub fn enforce_auth(&self) {
-        self.enforcing.store(true, Relaxed);
+        self.enforcing.store(true, Release);
+        self.enforced.cancel();
+    }
+
+    /// Whether a request that was let in with this token, or with none, has no right to go on.
+    pub fn is_over(&self, issued: Option<&Issued>) -> bool {
+        self.enforces_auth() && issued.is_none_or(|issued| issued.over().is_cancelled())
+    }
+
+    /// Waits until [`App::is_over`].
+    pub async fn until_over(&self, issued: Option<&Issued>) {
+        if !self.enforces_auth() {
+            self.enforced.cancelled().await;
+        }
+        if let Some(issued) = issued {
+            issued.over().cancelled().await;
+        }
     }
 
     /// Where the daemon is in its life.

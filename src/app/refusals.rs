@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -10,10 +11,11 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{audit, audit::RequestInfo, clock::Clock};
+use super::{audit, audit::RequestInfo, clock::Clock, tokens::Denied};
 use crate::auth::{
-    Digest, Refusal, Source,
+    Refusal, Source,
     sampler::{Sample, Sampler, Summary},
+    throttle::Throttle,
 };
 
 /// Sources that are remembered as not ready for authentication.
@@ -26,6 +28,7 @@ pub struct Refusals {
     passed_by_reason: [AtomicU64; Refusal::ALL.len()],
     forbidden: AtomicU64,
     sampler: Mutex<Sampler>,
+    throttle: Mutex<Throttle>,
     unready: Mutex<HashMap<Source, Unready>>,
 }
 
@@ -49,24 +52,38 @@ impl Refusals {
             passed_by_reason: Default::default(),
             forbidden: AtomicU64::new(0),
             sampler: Mutex::default(),
+            throttle: Mutex::default(),
             unready: Mutex::default(),
         }
     }
 
-    /// A request was refused with 401.
-    pub fn unauthorized(&self, refusal: Refusal, digest: Option<Digest>, info: &RequestInfo<'_>) {
-        self.by_reason[refusal as usize].fetch_add(1, Relaxed);
-        if self.sampled(refusal.reason(), info) == Sample::Whole {
-            audit::auth_failure(refusal, digest.map(|d| d.fingerprint()).as_deref(), info);
+    /// Somebody is to be refused. Tells those to come back who have tried too many wrong tokens; a
+    /// token that was ours once is none of these.
+    pub fn throttle(&self, denied: Denied, client: IpAddr) -> Denied {
+        let (Refusal::InvalidToken, Some(digest)) = (denied.refusal, denied.digest) else {
+            return denied;
+        };
+        let wait = lock(&self.throttle).wrong(Source::of(client), &digest, self.clock.now());
+        match wait {
+            None => denied,
+            retry_after => Denied { refusal: Refusal::Throttled, retry_after, ..denied },
+        }
+    }
+
+    /// A request was refused with 401 or 429.
+    pub fn unauthorized(&self, denied: &Denied, info: &RequestInfo<'_>) {
+        self.by_reason[denied.refusal as usize].fetch_add(1, Relaxed);
+        if self.sampled(denied.refusal.reason(), info) == Sample::Whole {
+            audit::auth_failure(denied, info);
         }
     }
 
     /// A request was passed that would be refused if authentication were on.
-    pub fn passed(&self, refusal: Refusal, digest: Option<Digest>, info: &RequestInfo<'_>) {
-        self.passed_by_reason[refusal as usize].fetch_add(1, Relaxed);
-        self.remember(refusal, Source::of(info.client.ip()));
-        if self.sampled(refusal.reason(), info) == Sample::Whole {
-            audit::would_refuse(refusal, digest.map(|d| d.fingerprint()).as_deref(), info);
+    pub fn passed(&self, denied: &Denied, info: &RequestInfo<'_>) {
+        self.passed_by_reason[denied.refusal as usize].fetch_add(1, Relaxed);
+        self.remember(denied.refusal, Source::of(info.client.ip()));
+        if self.sampled(denied.refusal.reason(), info) == Sample::Whole {
+            audit::would_refuse(denied, info);
         }
     }
 
@@ -78,7 +95,7 @@ impl Refusals {
         }
     }
 
-    /// How many were refused with 401, by reason.
+    /// How many were refused with 401 or 429, by reason.
     pub fn counts(&self) -> Vec<(Refusal, u64)> {
         counts(&self.by_reason)
     }

@@ -3,7 +3,7 @@
 //! `config` makes it; everyone else only reads it. Agents' variables in it may be secrets; they are
 //! left out of `Debug`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
@@ -44,6 +44,31 @@ pub struct AuthSettings {
     pub enabled: bool,
     /// The primary token's file.
     pub token_file: PathBuf,
+    /// Where the primary token comes from.
+    pub primary: PrimarySource,
+}
+
+/// Where the primary token comes from. A credential wins over a variable, and that over the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrimarySource {
+    /// The token file, which the daemon makes and rotates.
+    File,
+    /// The variable `FLEET_MCP_AUTH_TOKEN`, set there: in words.
+    Variable(String),
+    /// The credential `auth_token` that systemd provides, at this path.
+    Credential(PathBuf),
+}
+
+impl fmt::Display for PrimarySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File => f.write_str("the token file"),
+            Self::Variable(place) => write!(f, "FLEET_MCP_AUTH_TOKEN ({place})"),
+            Self::Credential(path) => {
+                write!(f, "the systemd credential auth_token ({})", path.display())
+            }
+        }
+    }
 }
 
 /// `[http]`

@@ -4,7 +4,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{App, Phase, ports::FileState, refusals::Unready};
+use super::{
+    App, Phase, ports::FileState, refusals::Unready, settings::PrimarySource, tokens::SecretStatus,
+};
 use crate::{
     auth::{Refusal, Source},
     fleet::Status as AgentStatus,
@@ -31,8 +33,10 @@ pub struct Status {
     pub token_file: PathBuf,
     /// How that file compares with the token in force; `None` without a token.
     pub token_file_state: Option<FileState>,
-    /// The tokens in force.
-    pub tokens: Vec<TokenStatus>,
+    /// Where the primary token comes from.
+    pub primary: PrimarySource,
+    /// The tokens' secrets, by name, each token's newest first.
+    pub tokens: Vec<SecretStatus>,
     /// How many agents have which status; only those that occur.
     pub agents: Vec<(AgentStatus, usize)>,
     /// How many requests were refused with 401, by reason.
@@ -47,27 +51,11 @@ pub struct Status {
     pub warnings: Vec<String>,
 }
 
-/// One token, without anything secret.
-#[derive(Debug, Clone)]
-pub struct TokenStatus {
-    /// Its name.
-    pub name: String,
-    /// When its secret was issued.
-    pub created_at: Timestamp,
-    /// When it was last used.
-    pub last_used: Option<Timestamp>,
-    /// How often it was used since the daemon has known it.
-    pub requests: u64,
-}
-
 impl App {
     /// How the daemon is now.
     pub async fn status(&self) -> Status {
         let settings = self.settings();
         let token_file_state = self.tokens.file_state().await;
-        let mut tokens: Vec<_> =
-            self.tokens.all().iter().map(|issued| token_status(issued)).collect();
-        tokens.sort_by(|a, b| a.name.cmp(&b.name));
         Status {
             phase: self.phase(),
             started_at: self.started_at,
@@ -79,7 +67,8 @@ impl App {
             token_file: settings.auth.token_file.clone(),
             warnings: self.all_warnings(token_file_state.as_ref(), self.tokens.obstacle().await),
             token_file_state,
-            tokens,
+            primary: self.tokens.source().clone(),
+            tokens: self.tokens.overview(),
             agents: self.agents_by_status(),
             isolation: self.isolation.clone(),
             unauthorized: self.refusals.counts(),
@@ -116,15 +105,6 @@ fn exposure(enforced: bool, listeners: &[SocketAddr]) -> Option<String> {
          use it; set auth.enabled (FLEET_MCP_AUTH_ENABLED=true)"
             .to_owned()
     })
-}
-
-fn token_status(issued: &super::tokens::Issued) -> TokenStatus {
-    TokenStatus {
-        name: issued.token.name.to_string(),
-        created_at: issued.token.created_at,
-        last_used: issued.last_used(),
-        requests: issued.requests(),
-    }
 }
 
 fn file_warning(state: &FileState) -> Option<String> {

@@ -14,28 +14,49 @@ pub enum Refusal {
     InvalidToken,
     /// A token that was ours until it was rotated or revoked.
     Revoked,
+    /// A token of ours whose time is over.
+    Expired,
+    /// A token of ours, from an address that it may not be used from.
+    Elsewhere,
+    /// A token that was never ours, from where too many of them came.
+    Throttled,
 }
 
 impl Refusal {
     /// All of them, in the order in which they are counted.
-    pub const ALL: [Self; 4] =
-        [Self::MissingToken, Self::MalformedHeader, Self::InvalidToken, Self::Revoked];
+    pub const ALL: [Self; 7] = [
+        Self::MissingToken,
+        Self::MalformedHeader,
+        Self::InvalidToken,
+        Self::Revoked,
+        Self::Expired,
+        Self::Elsewhere,
+        Self::Throttled,
+    ];
 
     /// What the log calls it.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Elsewhere => "address_not_allowed",
             _ => self.code(),
         }
     }
 
-    /// What the client is told: it does not learn that a token was once good.
+    /// What the client is told: it does not learn that a token was once good, or is good elsewhere.
     pub fn code(self) -> &'static str {
         match self {
             Self::MissingToken => "missing_token",
             Self::MalformedHeader => "malformed_header",
-            Self::InvalidToken | Self::Revoked => "invalid_token",
+            Self::InvalidToken | Self::Revoked | Self::Expired | Self::Elsewhere => "invalid_token",
+            Self::Throttled => "throttled",
         }
+    }
+
+    /// The HTTP status that it is answered with.
+    pub fn status(self) -> u16 {
+        if self == Self::Throttled { 429 } else { 401 }
     }
 }
 

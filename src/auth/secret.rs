@@ -8,6 +8,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
+use super::form::{self, Form};
+
 /// Fewest characters that a secret may have: 32 bytes in URL-safe base64 without padding.
 pub const MIN_LEN: usize = 43;
 /// Most characters that a secret may have. Longer input is never hashed.
@@ -28,6 +30,12 @@ pub enum InvalidSecret {
     /// A character outside the URL-safe base64 alphabet.
     #[error("a token has only the characters A-Z, a-z, 0-9, `-` and `_`")]
     Alphabet,
+    /// It begins like a named token's secret, and does not end like one.
+    #[error(
+        "it begins with `{}`, but its checksum is wrong: a character is wrong, missing or too much",
+        form::PREFIX
+    )]
+    Checksum,
 }
 
 impl Secret {
@@ -36,6 +44,11 @@ impl Secret {
         let secret = Self(URL_SAFE_NO_PAD.encode(bytes).into());
         bytes.zeroize();
         secret
+    }
+
+    /// Makes the secret of a named token from 32 bytes of a cryptographic random source.
+    pub fn named_from_random(bytes: [u8; 32]) -> Self {
+        Self(form::write(bytes).as_str().into())
     }
 
     /// Takes over a text that was read from somewhere.
@@ -50,6 +63,9 @@ impl Secret {
         }
         if !(MIN_LEN..=MAX_LEN).contains(&bytes.len()) {
             return Err(InvalidSecret::Length(bytes.len()));
+        }
+        if Form::of(bytes) == Form::Mistyped {
+            return Err(InvalidSecret::Checksum);
         }
         Ok(Self(text))
     }
@@ -83,6 +99,16 @@ impl Digest {
     /// Hashes what a client presented, whatever it is.
     pub fn of(presented: &[u8]) -> Self {
         Self(Sha256::digest(presented).into())
+    }
+
+    /// The digest with these bytes, as a file keeps it.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes, for the file that keeps it.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// The first eight bytes: a key for look-ups, never the final word.

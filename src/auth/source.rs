@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 /// One source of requests: an IPv4 address, or an IPv6 network of 64 bits, since whoever has one
@@ -19,6 +19,33 @@ impl Source {
                 Self(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
             }
             v4 => Self(v4),
+        }
+    }
+}
+
+/// What stands for IPv4 in the upper half of [`Source::to_bits`]: as IPv6 it is multicast, which
+/// nobody sends from.
+const IPV4: u64 = 0xffff_ffff << 32;
+
+impl Source {
+    /// Reads what is shown of one.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.strip_suffix("/64").unwrap_or(text).parse().ok().map(Self::of)
+    }
+
+    /// The source as a number, for where one must fit into a word.
+    pub fn to_bits(self) -> u64 {
+        match self.0 {
+            IpAddr::V4(v4) => IPV4 | u64::from(v4.to_bits()),
+            IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
+        }
+    }
+
+    /// The source of a number.
+    pub fn from_bits(bits: u64) -> Self {
+        match bits & IPV4 {
+            IPV4 => Self(Ipv4Addr::from_bits(bits as u32).into()),
+            _ => Self(Ipv6Addr::from_bits(u128::from(bits) << 64).into()),
         }
     }
 }
@@ -44,5 +71,17 @@ mod tests {
         assert_eq!(source("::ffff:203.0.113.7"), "203.0.113.7");
         assert_eq!(source("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
         assert_eq!(source("2001:db8:1:2::9"), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_source_is_the_same_after_a_word_and_after_a_text() {
+        for text in
+            ["203.0.113.7", "0.0.0.0", "255.255.255.255", "2001:db8:1:2::9", "::1", "fe80::1"]
+        {
+            let source = Source::of(text.parse().unwrap());
+
+            assert_eq!(Source::from_bits(source.to_bits()), source, "{text}");
+            assert_eq!(Source::parse(&source.to_string()), Some(source), "{text}");
+        }
     }
 }

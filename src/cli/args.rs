@@ -11,8 +11,8 @@ use super::{
     events::EventArgs,
     project::{ProjectVerb, RoleVerb},
     task::TaskVerb,
+    token::{Rotate, TokenVerb},
 };
-use crate::auth::token::PRIMARY;
 
 /// Controls the fleet-mcp daemon over its Unix socket.
 #[derive(Debug, Parser)]
@@ -38,9 +38,9 @@ pub struct Args {
 pub(super) enum Verb {
     /// Show how the daemon is: listeners, authentication, tokens, refused requests, warnings
     Status,
-    /// Give a token a new secret at once, and print it; the old one no longer works
+    /// Give a token a new secret, and print it; the old one no longer works, or only for a while
     Rotate(Rotate),
-    /// Work with tokens
+    /// Make, list, rotate and revoke tokens
     Token {
         #[command(subcommand)]
         verb: TokenVerb,
@@ -86,23 +86,4 @@ pub(super) enum Verb {
         #[arg(value_enum)]
         shell: Shell,
     },
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Rotate {
-    /// The token
-    #[arg(default_value = PRIMARY)]
-    pub(super) name: String,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum TokenVerb {
-    /// Print the primary token
-    Show {
-        /// The token
-        #[arg(default_value = PRIMARY)]
-        name: String,
-    },
-    /// Give a token a new secret at once, and print it; the old one no longer works
-    Rotate(Rotate),
 }

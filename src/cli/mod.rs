@@ -15,7 +15,7 @@ mod token;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::{
-    args::{Args, TokenVerb, Verb},
+    args::{Args, Verb},
     failure::Failure,
     output::Output,
 };
@@ -53,13 +53,8 @@ fn run(args: Args, output: &Output) -> Result<(), Failure> {
     runtime.block_on(async {
         match args.verb {
             Verb::Status => status::show(&client, output).await,
-            Verb::Rotate(rotate) => token::rotate(&client, output, &rotate.name).await,
-            Verb::Token { verb: TokenVerb::Show { name } } => {
-                token::show(&client, output, &name).await
-            }
-            Verb::Token { verb: TokenVerb::Rotate(rotate) } => {
-                token::rotate(&client, output, &rotate.name).await
-            }
+            Verb::Rotate(rotate) => token::rotate(&client, output, rotate).await,
+            Verb::Token { verb } => token::run(&client, output, verb).await,
             Verb::Agent { verb } => agent::run(&client, output, verb).await,
             Verb::Task { verb } => task::run(&client, output, verb).await,
             Verb::Project { verb: project::ProjectVerb::List } => {

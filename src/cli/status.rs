@@ -5,12 +5,15 @@ use jiff::{SignedDuration, fmt::friendly::SpanPrinter};
 use super::{
     failure::Failure,
     output::{Output, table},
+    token,
 };
 use crate::control::{
     api::{self, Count, Status},
     client::Client,
 };
 
+/// Most secrets of tokens that are listed.
+const MAX_TOKENS: usize = 20;
 /// Most sources that are listed; `--json` has all.
 const MAX_NOT_READY: usize = 10;
 
@@ -47,10 +50,13 @@ fn render(status: &Status) -> String {
 
 fn authentication(status: &Status) -> String {
     let state = if status.auth.enforced { "on" } else { "OFF" };
-    let file = &status.auth.token_file;
+    let token = match &status.auth.primary_from {
+        None => format!("token file {}", status.auth.token_file),
+        Some(elsewhere) => format!("token from {elsewhere}"),
+    };
     match status.auth.token_file_state.as_deref() {
-        Some("current") => format!("{state}, token file {file}"),
-        Some(other) => format!("{state}, token file {file} ({other}, see warnings)"),
+        Some("current") => format!("{state}, {token}"),
+        Some(other) => format!("{state}, {token} ({other}, see warnings)"),
         None => format!("{state}, no token yet"),
     }
 }
@@ -59,13 +65,12 @@ fn tokens(status: &Status) -> Vec<String> {
     if status.tokens.is_empty() {
         return vec!["none yet; `fleetctl rotate` makes the first".to_owned()];
     }
-    let header = ["NAME", "CREATED", "LAST USED", "REQUESTS"].map(str::to_owned).to_vec();
-    let row = |token: &api::Token| {
-        let last_used = token.last_used.clone().unwrap_or_else(|| "never".to_owned());
-        vec![token.name.clone(), token.created_at.clone(), last_used, token.requests.to_string()]
-    };
-    let rows: Vec<_> = std::iter::once(header).chain(status.tokens.iter().map(row)).collect();
-    table(&rows)
+    let shown = &status.tokens[..status.tokens.len().min(MAX_TOKENS)];
+    let mut lines = token::rows(shown);
+    if let Some(more @ 1..) = status.tokens.len().checked_sub(MAX_TOKENS) {
+        lines.push(format!("and {more} more (`fleetctl token list` has all)"));
+    }
+    lines
 }
 
 fn not_ready(status: &Status) -> Vec<String> {

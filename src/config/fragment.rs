@@ -12,6 +12,7 @@ use super::{
     Problem,
     keys::{KEYS, Key},
     nearest::nearest,
+    token,
 };
 
 /// Where a value was written.
@@ -131,6 +132,8 @@ pub(super) type Sections = BTreeMap<String, Section>;
 #[derive(Debug, Default)]
 pub(super) struct Fragment {
     pub(super) values: BTreeMap<&'static str, Entry>,
+    /// The primary token itself.
+    pub(super) token: Option<Entry>,
     pub(super) projects: Sections,
     pub(super) agents: Sections,
     pub(super) roles: Sections,
@@ -140,6 +143,7 @@ impl Fragment {
     /// Takes over what a source of higher precedence says, key by key.
     pub(super) fn overlay(&mut self, later: Self) {
         self.values.extend(later.values);
+        self.token = later.token.or(self.token.take());
         for (mine, theirs) in [
             (&mut self.projects, later.projects),
             (&mut self.agents, later.agents),
@@ -173,17 +177,22 @@ impl Fragment {
             Origin::Dotenv(..) => format!("{origin}: {name}"),
             _ => name.to_string(),
         };
-        let Some(key) = KEYS.iter().find(|key| key.variable == name) else {
+        let key = KEYS.iter().find(|key| key.variable == name);
+        if key.is_none() && name != token::VARIABLE {
             // The value may be a secret in the wrong place.
-            let known = nearest(&name, KEYS.iter().map(|key| key.variable));
+            let known = KEYS.iter().map(|key| key.variable).chain([token::VARIABLE]);
+            let known = nearest(&name, known);
             return problems.push(Problem::unknown(place, "variable", known));
-        };
-        match value.to_str() {
-            Some(text) => {
-                let raw = Raw::Text(text.to_owned());
-                self.values.insert(key.path, Entry { raw, origin });
+        }
+        match (value.to_str(), key) {
+            (Some(text), key) => {
+                let entry = Entry { raw: Raw::Text(text.to_owned()), origin };
+                match key {
+                    Some(key) => _ = self.values.insert(key.path, entry),
+                    None => self.token = Some(entry),
+                }
             }
-            None => problems.push(Problem::new(place, "the value is not UTF-8")),
+            (None, _) => problems.push(Problem::new(place, "the value is not UTF-8")),
         }
     }
 

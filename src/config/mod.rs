@@ -14,6 +14,7 @@ mod nearest;
 mod reload;
 mod surroundings;
 mod tables;
+mod token;
 mod validate;
 mod value;
 
@@ -38,10 +39,10 @@ pub use self::{
     reload::needs_restart,
     tables::{AGENTS, Field, PROJECTS, ROLES, Table},
 };
-use crate::app::settings::Settings;
+use crate::{app::settings::Settings, auth::Secret};
 
 /// Everything that settings are read from, so that [`load`] depends on nothing else but files.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Sources {
     /// The environment.
     pub environment: Vec<(OsString, OsString)>,
@@ -53,6 +54,13 @@ pub struct Sources {
     pub program: PathBuf,
     /// The command line.
     pub flags: Flags,
+}
+
+impl fmt::Debug for Sources {
+    /// Without what may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("working_dir", &self.working_dir).finish_non_exhaustive()
+    }
 }
 
 impl Sources {
@@ -86,6 +94,8 @@ pub struct Flags {
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
+    /// The primary token, if a variable holds it.
+    pub token: Option<Secret>,
     /// What was passed over, why, and what to do about it: a sentence each, for the log.
     pub warnings: Vec<String>,
     /// Where each of [`KEYS`] that isn't at its default was set.
@@ -161,12 +171,14 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let around = Surroundings::of(sources, &mut problems);
     let mut warnings = Vec::new();
     let (merged, files) = merge(sources, &around, &mut warnings, &mut problems);
-    let settings = validate::settings(&merged, &around, &mut problems, &mut warnings);
+    let mut settings = validate::settings(&merged, &around, &mut problems, &mut warnings);
+    let (source, token) = token::primary(&merged, &around, &mut problems, &mut warnings);
+    settings.auth.primary = source;
     if !problems.is_empty() {
         return Err(ConfigErrors { problems });
     }
     let origins = merged.values.into_iter().map(|(path, entry)| (path, entry.origin)).collect();
-    Ok(Loaded { settings, warnings, origins, files })
+    Ok(Loaded { settings, token, warnings, origins, files })
 }
 
 /// Where the daemon of these sources has its control socket, as far as they can be understood: with

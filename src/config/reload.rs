@@ -12,6 +12,7 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         // A slip in a file must not open a running server to everybody.
         ("auth.enabled", old.auth.enabled && !new.auth.enabled),
         ("auth.token_file", old.auth.token_file != new.auth.token_file),
+        ("the primary token's source", old.auth.primary != new.auth.primary),
         // Certificates are renewed all the time; only the protocol on the open port can't change.
         ("http.tls", old.http.tls.is_some() != new.http.tls.is_some()),
         ("log.journal_socket", old.log.journal_socket != new.log.journal_socket),

@@ -25,6 +25,8 @@ pub(super) struct Surroundings {
     configuration: Option<PathBuf>,
     state: Option<PathBuf>,
     runtime: Option<PathBuf>,
+    /// Where systemd puts credentials.
+    pub(super) credentials: Option<PathBuf>,
 }
 
 impl Surroundings {
@@ -39,6 +41,7 @@ impl Surroundings {
         let state = systemd("STATE_DIRECTORY");
         let configuration = systemd("CONFIGURATION_DIRECTORY");
         let runtime = systemd("RUNTIME_DIRECTORY");
+        let credentials = systemd("CREDENTIALS_DIRECTORY");
         // The XDG specification has relative paths ignored.
         let absolute =
             |name| variable(sources, name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -59,7 +62,7 @@ impl Surroundings {
             .filter(|directory| directory.is_absolute())
             .collect();
         let (working_dir, program) = (sources.working_dir.clone(), sources.program.clone());
-        Self { working_dir, home, program, path, configuration, state, runtime }
+        Self { working_dir, home, program, path, configuration, state, runtime, credentials }
     }
 
     /// The program that PATH has for a name.

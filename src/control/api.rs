@@ -22,9 +22,17 @@ pub fn log_tail(agent: &str) -> String {
     format!("/v1/agents/{agent}/log")
 }
 
-/// `POST`: [`IssuedToken`].
+/// `GET`: [`TokenList`]; `POST` of [`CreateToken`]: [`IssuedToken`].
+pub const TOKENS: &str = "/v1/tokens";
+
+/// `POST` of [`RotateToken`], or of nothing: [`IssuedToken`].
 pub fn rotate(name: &str) -> String {
     format!("/v1/tokens/{name}/rotate")
+}
+
+/// `POST` of [`RevokeToken`], or of nothing: [`Revoked`].
+pub fn revoke(name: &str) -> String {
+    format!("/v1/tokens/{name}/revoke")
 }
 
 /// `GET`: [`IssuedToken`].
@@ -73,23 +81,109 @@ pub struct Auth {
     pub enforced: bool,
     /// The primary token's file.
     pub token_file: String,
+    /// Where the primary token comes from, if it is not that file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_from: Option<String>,
     /// `current`, `missing`, `differs` or `unusable`; absent without a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file_state: Option<String>,
 }
 
-/// A token, without anything secret.
+/// One secret of a token, without anything secret. All times are RFC 3339.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Token {
+    /// The token's name.
+    pub name: String,
+    /// `current`; `overlapping`, replaced but still valid; `expired`; `replaced`, its overlap over.
+    pub state: String,
+    /// When the secret was issued.
+    pub created_at: String,
+    /// When it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// When its overlap with its successor ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlaps_until: Option<String>,
+    /// When it was last used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<String>,
+    /// Where from: an IPv4 address or an IPv6 network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_from: Option<String>,
+    /// How many requests it let in.
+    pub requests: u64,
+    /// The first 8 digits of its SHA-256, as the log shows them.
+    pub fingerprint: String,
+    /// What it allows.
+    pub scopes: Vec<String>,
+    /// The projects that it may see; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projects: Option<Vec<String>>,
+    /// Where its requests may come from; absent for everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Vec<String>>,
+}
+
+/// All tokens: each secret that counts, or counted until its time was over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenList {
+    /// By name, each token's newest secret first.
+    pub tokens: Vec<Token>,
+}
+
+/// A token to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
     /// Its name.
     pub name: String,
-    /// When its secret was issued, RFC 3339.
-    pub created_at: String,
-    /// When it was last used, RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_used: Option<String>,
-    /// How often it was used since the daemon has known it.
-    pub requests: u64,
+    /// `read`, `task`, `manage`, `metrics`: at least one.
+    pub scopes: Vec<String>,
+    /// Projects that are configured; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projects: Option<Vec<String>>,
+    /// IP addresses and networks; absent for everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Vec<String>>,
+    /// How long each of its secrets lasts; absent, with `expires_at`, for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_seconds: Option<u64>,
+    /// When it expires, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+/// How a token is to be rotated.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateToken {
+    /// How long the former secret still counts; absent for not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_seconds: Option<u64>,
+    /// As in [`CreateToken`]; absent, with `expires_at`, for as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_seconds: Option<u64>,
+    /// As in [`CreateToken`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+/// What is to be revoked of a token.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeToken {
+    /// Only its former secrets: ends an overlap.
+    #[serde(default)]
+    pub former: bool,
+}
+
+/// What was revoked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The token's name.
+    pub name: String,
+    /// How many secrets no longer count.
+    pub secrets: usize,
 }
 
 /// How many of something.
@@ -124,8 +218,18 @@ pub struct IssuedToken {
     /// When it was issued, RFC 3339; absent when it is only shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
-    /// The file that holds it.
-    pub file: String,
+    /// When it expires, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// How long the former secret still counts, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlaps_until: Option<String>,
+    /// What the token allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// The file that holds it: the primary token's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 impl Drop for IssuedToken {

@@ -84,6 +84,19 @@ impl Client {
         self.ask(Method::POST, path, None, TIMEOUT).await
     }
 
+    /// Posts a JSON object.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(broken)?;
+        self.ask(Method::POST, path, Some(body), TIMEOUT).await
+    }
+
     /// Calls a tool with these arguments.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What each request to the control socket does: a use case, and its answer on the wire.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -23,13 +23,13 @@ use crate::{
         events::MAX_EVENTS,
         metrics::Format,
         ports::{
-            FileState, StoreError,
+            FileState,
             event_store::{self, Recorded},
         },
-        status::{Status, TokenStatus},
-        tokens::TokenError,
+        settings::PrimarySource,
+        status::Status,
     },
-    auth::{Principal, token::PRIMARY},
+    auth::Principal,
     fleet::LogEntry,
     tools::{self, Call},
 };
@@ -120,41 +120,6 @@ pub(super) async fn log_tail(
     Ok(Json(api::LogTail { entries: entries.into_iter().map(line).collect() }))
 }
 
-pub(super) async fn rotate(
-    State(control): State<Arc<Control>>,
-    Extension(by): Extension<Principal>,
-    Path(name): Path<String>,
-) -> Result<Response, Failure> {
-    let rotated = control.app.tokens.rotate(&name, by).await?;
-    Ok(issued(&api::IssuedToken {
-        name: rotated.name.to_string(),
-        secret: rotated.secret.expose().to_owned(),
-        created_at: Some(rotated.created_at.to_string()),
-        file: rotated.file.display().to_string(),
-    }))
-}
-
-pub(super) async fn secret(
-    State(control): State<Arc<Control>>,
-    Extension(by): Extension<Principal>,
-    Path(name): Path<String>,
-) -> Result<Response, Failure> {
-    if name != PRIMARY {
-        return Err(TokenError::NotFound(name).into());
-    }
-    let secret = control.app.tokens.show_primary(&by).await?;
-    Ok(issued(&api::IssuedToken {
-        name,
-        secret: secret.expose().to_owned(),
-        created_at: None,
-        file: control.app.settings().auth.token_file.display().to_string(),
-    }))
-}
-
-fn issued(token: &api::IssuedToken) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], Json(token)).into_response()
-}
-
 impl From<FleetError> for Failure {
     fn from(error: FleetError) -> Self {
         let status = match error.code {
@@ -166,36 +131,6 @@ impl From<FleetError> for Failure {
         };
         Self::new(status, error.code.as_str(), error.message)
     }
-}
-
-impl From<TokenError> for Failure {
-    fn from(error: TokenError) -> Self {
-        let message = error.to_string();
-        let with_store = |status, code, store: &StoreError| {
-            Self::new(status, code, &*message).because(causes(&error)).help(&*store.help)
-        };
-        match &error {
-            TokenError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message),
-            TokenError::NoneYet => Self::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
-                .help("make one with `fleetctl rotate`"),
-            TokenError::NotOnDisk => Self::new(StatusCode::CONFLICT, "CONFLICT", message).help(
-                "the daemon keeps only a digest of it; make a new one with `fleetctl rotate`",
-            ),
-            TokenError::NotPersisted(store) => {
-                with_store(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", store)
-            }
-            TokenError::Unreadable(store) => with_store(StatusCode::CONFLICT, "CONFLICT", store),
-            TokenError::Internal => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", message)
-                    .help("the daemon's log has the cause")
-            }
-        }
-    }
-}
-
-fn causes(error: &dyn Error) -> Vec<String> {
-    let chain = std::iter::successors(error.source(), |&cause| cause.source());
-    chain.map(ToString::to_string).collect()
 }
 
 impl From<Status> for api::Status {
@@ -217,6 +152,10 @@ impl From<Status> for api::Status {
             auth: api::Auth {
                 enforced: status.auth_enforced,
                 token_file: status.token_file.display().to_string(),
+                primary_from: match &status.primary {
+                    PrimarySource::File => None,
+                    elsewhere => Some(elsewhere.to_string()),
+                },
                 token_file_state: status.token_file_state.as_ref().map(|s| word(s).to_owned()),
             },
             tokens: status.tokens.into_iter().map(Into::into).collect(),
@@ -235,17 +174,6 @@ impl From<Status> for api::Status {
                 })
                 .collect(),
             warnings: status.warnings,
-        }
-    }
-}
-
-impl From<TokenStatus> for api::Token {
-    fn from(token: TokenStatus) -> Self {
-        Self {
-            name: token.name,
-            created_at: token.created_at.to_string(),
-            last_used: token.last_used.map(|at| at.to_string()),
-            requests: token.requests,
         }
     }
 }

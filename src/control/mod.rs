@@ -7,5 +7,6 @@ mod handlers;
 mod peer;
 mod router;
 pub mod socket;
+mod tokens;
 
 pub use router::{Control, serve};

@@ -13,7 +13,7 @@ use http::{StatusCode, header};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{api, handlers, peer};
+use super::{api, handlers, peer, tokens};
 use crate::app::{App, ports::Reload};
 
 /// Largest request body, in bytes: no request has much to say.
@@ -37,8 +37,10 @@ fn router(control: &Arc<Control>) -> Router {
         .route(api::EVENTS, get(handlers::events))
         .route(&api::tool("{name}"), post(handlers::tool))
         .route(&api::log_tail("{name}"), get(handlers::log_tail))
-        .route(&api::rotate("{name}"), post(handlers::rotate))
-        .route(&api::secret("{name}"), get(handlers::secret))
+        .route(api::TOKENS, get(tokens::list).post(tokens::create))
+        .route(&api::rotate("{name}"), post(tokens::rotate))
+        .route(&api::revoke("{name}"), post(tokens::revoke))
+        .route(&api::secret("{name}"), get(tokens::secret))
         .fallback(async || {
             let message = "this daemon does not know the request; is fleetctl of another version?";
             Failure::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)

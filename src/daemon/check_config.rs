@@ -4,11 +4,15 @@ use std::{io::Write as _, path::Path};
 
 use super::failure::{self, Failure};
 use crate::{
-    app::settings::Settings,
+    app::{
+        ports::TokenStore as _,
+        settings::{PrimarySource, Settings},
+    },
     config::{self, Flags, Loaded, Sources},
     exit::Exit,
     fleet::Program,
     http::tls,
+    stores::CredentialToken,
 };
 
 pub(super) fn run(flags: Flags) -> Exit {
@@ -28,6 +32,11 @@ pub(super) fn run(flags: Flags) -> Exit {
             .help("give the daemon's user a PEM certificate and its key, readable")
             .exit(Exit::Config)
             .report();
+    }
+    if let PrimarySource::Credential(path) = &loaded.settings.auth.primary
+        && let Err(error) = CredentialToken::new(path.clone()).load()
+    {
+        return Failure::from(error).report();
     }
     let mut text = String::new();
     for warning in &loaded.warnings {
@@ -51,17 +60,20 @@ fn summary(loaded: &Loaded, ours: &Path) -> String {
         false => format!("{} ({})", program.name, program.command.display()),
     };
     let programs = listed(programs.iter().map(shown).collect());
+    let token = match &auth.primary {
+        PrimarySource::File => format!("token file {}", auth.token_file.display()),
+        elsewhere => format!("token from {elsewhere}"),
+    };
     let state = if auth.enabled { "on" } else { "off" };
     let mut text = format!(
         "The configuration is good.\n\
          Files read:      {files}\n\
          Listening:       {listen}\n\
-         Authentication:  {state}, token file {}\n\
+         Authentication:  {state}, {token}\n\
          State directory: {}\n\
          Control socket:  {}\n\
          Agent programs:  {programs}\n\
          Projects: {}, roles: {}\n",
-        auth.token_file.display(),
         state_dir.display(),
         control_socket.display(),
         projects.len(),

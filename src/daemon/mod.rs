@@ -9,11 +9,9 @@ mod fleet;
 mod listen;
 mod reload;
 mod serve;
+mod tokens;
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -28,13 +26,11 @@ use crate::{
         App,
         clock::{Clock, SystemClock},
         recorder::{Recorder, Waiting},
-        tokens::{InForce, Tokens},
     },
-    auth::Secret,
     config::{self, Loaded, Sources},
     exit::Exit,
     log,
-    stores::{StateDir, TokenFile},
+    stores::StateDir,
 };
 
 /// Runs the program.
@@ -119,27 +115,8 @@ fn start(
     let settings = Arc::new(loaded.settings);
     let warnings = loaded.warnings;
     let _lock = StateDir::open(&settings.state_dir)?;
-    let file = TokenFile::new(settings.auth.token_file.clone(), &settings.state_dir);
-    let tokens = Arc::new(Tokens::new(Arc::new(file), Arc::clone(&clock)));
-    if settings.auth.enabled {
-        tracing::info!("Authentication enabled");
-        announce(&tokens.load_or_create()?, &settings.auth.token_file, print_token);
-    } else {
-        tracing::warn!(
-            "Authentication is off: every request is served; set FLEET_MCP_AUTH_ENABLED=true to \
-             turn it on"
-        );
-        match tokens.load() {
-            Ok(Some(secret)) if print_token => print(&secret),
-            Ok(_) => {}
-            // The status tells it too, as long as it is so.
-            Err(error) => tracing::warn!(
-                "authentication can't be turned on: {}; {}",
-                failure::chain(&error),
-                error.help
-            ),
-        }
-    }
+    let tokens = tokens::open(&settings, loaded.token, &clock);
+    tokens::take(&tokens, &settings, print_token)?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -163,30 +140,6 @@ fn start(
     drop(runtime);
     fleet::await_end();
     served
-}
-
-/// Tells where the token is; shows it only to somebody who looks or has asked.
-fn announce(token: &InForce, file: &std::path::Path, print_token: bool) {
-    let (secret, made) = match token {
-        InForce::Loaded(secret) => (secret, false),
-        InForce::Created(secret) => (secret, true),
-    };
-    if print_token || (made && std::io::stdout().is_terminal()) {
-        print(secret);
-    }
-    let verb = if made { "saved to" } else { "loaded from" };
-    tracing::info!("Token {verb}: {}", file.display());
-}
-
-fn print(secret: &Secret) {
-    let mut line = zeroize::Zeroizing::new(String::with_capacity(secret.expose().len() + 8));
-    line.push_str("Token: ");
-    line.push_str(secret.expose());
-    line.push('\n');
-    let mut stdout = std::io::stdout().lock();
-    if let Err(error) = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()) {
-        tracing::warn!(%error, "can't print the token");
-    }
 }
 
 /// A panic is a bug; it goes where the operator looks.

@@ -10,8 +10,9 @@ use crate::{
     app::{
         App, audit,
         ports::{Reload, ReloadError, Reloaded},
-        settings::Settings,
+        settings::{PrimarySource, Settings},
     },
+    auth::Principal,
     config::{self, Loaded, Sources},
     http::tls,
     log,
@@ -60,6 +61,9 @@ impl Reloader {
 
     async fn take_over(&self) -> Result<Reloaded, ReloadError> {
         let (sources, app) = (self.sources.clone(), Arc::clone(&self.app));
+        let tokens = self.app.tokens.reread().await;
+        let tokens =
+            tokens.map_err(|error| problem(format!("{}; {}", chain(&error), error.help)))?;
         let read = tokio::task::spawn_blocking(move || read(&sources, &app)).await;
         let New { settings, certificate, warnings, needs_restart } =
             read.map_err(|panicked| problem(panicked.to_string()))??;
@@ -68,6 +72,7 @@ impl Reloader {
         tokio::task::spawn_blocking(move || log.reload(&for_log))
             .await
             .map_err(|panicked| problem(panicked.to_string()))?;
+        tokens.take_over(&Principal::Local { uid: self.sources.euid });
         if settings.auth.enabled && !self.app.enforces_auth() {
             self.app.enforce_auth();
             audit::authentication_enabled();
@@ -102,16 +107,22 @@ fn read(sources: &Sources, app: &App) -> Result<New, ReloadError> {
         problems: errors.problems.iter().map(ToString::to_string).collect(),
     })?;
     descriptors::fit(&mut loaded);
-    let Loaded { settings: wanted, warnings, .. } = loaded;
+    let Loaded { settings: wanted, token, warnings, .. } = loaded;
     let present = app.settings();
-    let needs_restart = config::needs_restart(&present, &wanted);
+    let mut needs_restart = config::needs_restart(&present, &wanted);
+    let in_force = app.tokens.primary().map(|primary| primary.generation.digest);
+    if token.is_some_and(|token| in_force.is_some_and(|digest| digest != token.digest())) {
+        needs_restart.push("FLEET_MCP_AUTH_TOKEN");
+    }
     let settings = with_fixed(wanted, &present);
     let certificate = settings.http.tls.as_ref().map(tls::load).transpose();
     let certificate = certificate.map_err(|error| problem(chain(&error)))?;
     if settings.auth.enabled && !app.enforces_auth() && app.tokens.primary().is_none() {
         let created = app.tokens.load_or_create();
         created.map_err(|error| problem(format!("{}; {}", chain(&error), error.help)))?;
-        tracing::info!("Token saved to: {}", settings.auth.token_file.display());
+        if settings.auth.primary == PrimarySource::File {
+            tracing::info!("Token saved to: {}", settings.auth.token_file.display());
+        }
     }
     let needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
     Ok(New { settings, certificate, warnings, needs_restart })
@@ -123,6 +134,7 @@ fn with_fixed(mut wanted: Settings, present: &Settings) -> Settings {
     wanted.state_dir.clone_from(&present.state_dir);
     wanted.control_socket.clone_from(&present.control_socket);
     wanted.auth.token_file.clone_from(&present.auth.token_file);
+    wanted.auth.primary.clone_from(&present.auth.primary);
     wanted.auth.enabled |= present.auth.enabled;
     wanted.log.journal_socket.clone_from(&present.log.journal_socket);
     if wanted.http.tls.is_some() != present.http.tls.is_some() {

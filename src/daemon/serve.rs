@@ -90,6 +90,8 @@ pub(super) async fn run(
     ));
     let end_of_fleet = CancellationToken::new();
     let fleet = tokio::spawn(fleet.work(end_of_fleet.clone()));
+    let tended = Arc::clone(&app.tokens);
+    let tending = tokio::spawn(async move { tended.tend().await });
     app.enter(Phase::Ready);
     audit::daemon_started(env!("CARGO_PKG_VERSION"), app.listeners(), app.enforces_auth());
     notify::ready(&reloader.summary());
@@ -117,6 +119,8 @@ pub(super) async fn run(
         tracing::warn!("a request on the control socket did not end");
     }
     control_socket.file.unlink();
+    tending.abort();
+    app.tokens.write_down_use().await;
     app.refusals.finish();
     audit::daemon_stopped();
     end_of_events.cancel();

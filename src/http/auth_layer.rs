@@ -11,10 +11,11 @@ use axum::{
 use bytes::Bytes;
 use http::{
     HeaderValue, StatusCode,
-    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use jiff::SignedDuration;
 use tokio::time::timeout;
 
 use super::{
@@ -24,8 +25,11 @@ use super::{
     error::closing,
 };
 use crate::{
-    app::{App, tokens::Issued},
-    auth::{Digest, Principal, Refusal},
+    app::{
+        App,
+        tokens::{Denied, Issued},
+    },
+    auth::{Principal, Refusal},
 };
 
 /// Most bytes of a refused request's body that are read before the answer.
@@ -38,7 +42,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Lets a request with a valid token pass as its principal and refuses all others with 401; while
 /// authentication is off, lets them pass as well, and notes who would have been refused.
 ///
-/// A request in flight ends with 401, and a stream ends, when its token is revoked.
+/// A request in flight ends with 401, and a stream ends, when its token is revoked or expires; and, if
+/// it has none, when authentication is turned on.
 pub(super) async fn authenticate(
     State(app): State<Arc<App>>,
     mut request: Request,
@@ -46,66 +51,65 @@ pub(super) async fn authenticate(
 ) -> Response {
     let client = context(&request).client;
     let headers = request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let judged = app.tokens.authenticate(headers, client);
-    let enforced = app.enforces_auth();
-    match judged {
-        Err((refusal, digest)) if enforced => {
+    let admitted = match app.tokens.authenticate(headers, client) {
+        Err(denied) if app.enforces_auth() => {
             let outline = Outline::of(&request);
-            refuse(&app, &outline, refusal, digest, request).await
+            let denied = app.refusals.throttle(denied, client.ip());
+            return refuse(&app, &outline, &denied, request).await;
         }
-        Err((refusal, digest)) => {
-            Outline::of(&request).tell(|info| app.refusals.passed(refusal, digest, info));
-            admit(&mut request, Principal::Anonymous);
-            next.run(request).await
+        Err(denied) => {
+            Outline::of(&request).tell(|info| app.refusals.passed(&denied, info));
+            Err(denied)
         }
-        Ok(issued) => {
-            admit(&mut request, issued.token.principal());
-            if enforced {
-                run_until_revoked(&app, &issued, request, next).await
-            } else {
-                next.run(request).await
-            }
-        }
-    }
-}
-
-fn admit(request: &mut Request, principal: Principal) {
+        Ok(issued) => Ok(issued),
+    };
     request.headers_mut().remove(AUTHORIZATION);
-    request.extensions_mut().insert(principal);
+    request.extensions_mut().insert(match &admitted {
+        Ok(issued) => issued.token().principal(),
+        Err(_) => Principal::Anonymous,
+    });
+    run_until_over(app, admitted, request, next).await
 }
 
-async fn run_until_revoked(app: &App, issued: &Issued, request: Request, next: Next) -> Response {
+async fn run_until_over(
+    app: Arc<App>,
+    admitted: Result<Arc<Issued>, Denied>,
+    request: Request,
+    next: Next,
+) -> Response {
     let outline = Outline::of(&request);
-    let revoked = &issued.revoked;
+    let issued = admitted.as_deref().ok();
     let response = tokio::select! {
         biased;
-        () = revoked.cancelled() => None,
+        () = app.until_over(issued) => None,
         response = next.run(request) => Some(response),
     };
     // An answer that was ready at the moment of the revocation is not given either.
-    match response.filter(|_| !revoked.is_cancelled()) {
+    match response.filter(|_| !app.is_over(issued)) {
         Some(response) if response.body().size_hint().exact().is_some() => response,
-        Some(response) => {
-            response.map(|body| Body::new(Revocable::new(body, revoked.clone().cancelled_owned())))
-        }
+        Some(response) => response.map(|body| {
+            let issued = admitted.ok();
+            let over = async move { app.until_over(issued.as_deref()).await };
+            Body::new(Revocable::new(body, over))
+        }),
         None => {
-            let digest = Some(issued.token.digest);
-            closing(refuse(app, &outline, Refusal::Revoked, digest, Request::default()).await)
+            let denied = match admitted {
+                Ok(issued) => app.tokens.ended_meanwhile(&issued),
+                Err(denied) => denied,
+            };
+            closing(refuse(&app, &outline, &denied, Request::default()).await)
         }
     }
 }
 
 /// Logs, drains and answers.
-async fn refuse(
-    app: &App,
-    outline: &Outline,
-    refusal: Refusal,
-    digest: Option<Digest>,
-    request: Request,
-) -> Response {
-    outline.tell(|info| app.refusals.unauthorized(refusal, digest, info));
+async fn refuse(app: &App, outline: &Outline, denied: &Denied, request: Request) -> Response {
+    outline.tell(|info| app.refusals.unauthorized(denied, info));
     let drained = drain(request).await;
-    let mut response = unauthorized(refusal);
+    let mut response = match denied.refusal {
+        Refusal::Throttled => throttled(denied.retry_after),
+        refusal => unauthorized(refusal),
+    };
     if let Ok(request_id) = HeaderValue::try_from(outline.request_id()) {
         response.headers_mut().insert("x-request-id", request_id);
     }
@@ -153,15 +157,30 @@ fn unauthorized(refusal: Refusal) -> Response {
             r#"Bearer realm="fleet-mcp", error="invalid_request", error_description="The header must be exactly: Authorization: Bearer <token>""#,
             r#"{"error":"malformed_header","error_description":"The access token is invalid or missing"}"#,
         ),
-        Refusal::InvalidToken | Refusal::Revoked => (
+        // A client does not learn that its token was once good, or is good elsewhere.
+        _ => (
             r#"Bearer realm="fleet-mcp", error="invalid_token", error_description="The access token is invalid or missing""#,
             r#"{"error":"invalid_token","error_description":"The access token is invalid or missing"}"#,
         ),
     };
+    let mut response = json(StatusCode::UNAUTHORIZED, body);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response
+}
+
+fn throttled(retry_after: Option<SignedDuration>) -> Response {
+    let body = r#"{"error":"throttled","error_description":"Too many wrong access tokens from this address; a valid one passes"}"#;
+    let mut response = json(StatusCode::TOO_MANY_REQUESTS, body);
+    // Rounded up: whoever comes back then is not too early.
+    let seconds = retry_after.map_or(1, |wait| wait.as_secs().unsigned_abs() + 1);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+fn json(status: StatusCode, body: &'static str) -> Response {
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

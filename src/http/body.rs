@@ -2,6 +2,7 @@
 //! until their last byte.
 
 use std::{
+    future::Future,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,7 +10,6 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// A body that holds a guard until it was sent or dropped.
 pub(super) struct Guarded<G> {
@@ -43,15 +43,15 @@ impl<G: Unpin> HttpBody for Guarded<G> {
     }
 }
 
-/// A stream that ends, without another byte, when its token is revoked.
+/// A stream that ends, without another byte, when its token does.
 pub(super) struct Revocable {
     inner: Body,
-    revoked: Pin<Box<WaitForCancellationFutureOwned>>,
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Revocable {
-    pub(super) fn new(inner: Body, revoked: WaitForCancellationFutureOwned) -> Self {
-        Self { inner, revoked: Box::pin(revoked) }
+    pub(super) fn new(inner: Body, over: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { inner, over: Box::pin(over) }
     }
 }
 
@@ -64,7 +64,7 @@ impl HttpBody for Revocable {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         // Asked first, so that nothing that is ready slips out after the revocation.
-        if self.revoked.as_mut().poll(cx).is_ready() {
+        if self.over.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
         Pin::new(&mut self.inner).poll_frame(cx)

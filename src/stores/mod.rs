@@ -6,12 +6,16 @@
 
 mod atomic;
 mod fleet_db;
+mod given_token;
+mod grant_file;
 mod refusal;
 mod safe_dir;
 mod state_dir;
 mod token_file;
 
 pub use fleet_db::{Committed, FleetDb};
+pub use given_token::{CredentialToken, VariableToken};
+pub use grant_file::GrantFile;
 pub use safe_dir::{Whose, prepare_dir};
 pub use state_dir::{StateDir, StateDirError};
 pub use token_file::TokenFile;

@@ -166,8 +166,10 @@ impl SafeDir {
     ) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let Some(mut file) = self.open_file(name, OFlag::O_RDONLY)? else { return Ok(None) };
         let path = self.path.join(name);
+        let size = file.metadata().map_err(|e| failed("look at", &path, e))?.len();
+        let room = limit.min(usize::try_from(size).unwrap_or(limit)) + 1;
         // Never grows: a buffer that moves leaves a copy of the secret behind.
-        let mut bytes = Zeroizing::new(vec![0; limit + 1]);
+        let mut bytes = Zeroizing::new(vec![0; room]);
         let mut len = 0;
         while len < bytes.len() {
             match file.read(&mut bytes[len..]) {
@@ -181,6 +183,12 @@ impl SafeDir {
             return Err(refused(
                 format!("`{}` is larger than {limit} bytes", path.display()),
                 format!("it can't be ours: move it away with `{}`", move_away(&path)),
+            ));
+        }
+        if len == room {
+            return Err(refused(
+                format!("`{}` grew while it was read", path.display()),
+                "see who writes it, then try again",
             ));
         }
         bytes.truncate(len);

@@ -12,7 +12,8 @@ use std::{
 use jiff::tz::TimeZone;
 use zeroize::Zeroizing;
 
-use self::format::{MAX_BYTES, Others};
+use self::format::Others;
+pub(super) use self::format::{MAX_BYTES, parse};
 use super::{
     refusal::{quoted, refused},
     safe_dir::{SafeDir, Upkeep, Whose, move_away},

@@ -14,8 +14,9 @@ use fleet_mcp::{
     config::{AGENTS, KEYS, PROJECTS, ROLES},
 };
 
-/// Variables with our prefix that are no settings: what clients call the token and the URL.
-const NO_SETTINGS: [&str; 2] = ["FLEET_MCP_TOKEN", "FLEET_MCP_URL"];
+/// Variables with our prefix that are no settings: what clients call the token and the URL, and the
+/// primary token itself.
+const NO_SETTINGS: [&str; 3] = ["FLEET_MCP_TOKEN", "FLEET_MCP_URL", "FLEET_MCP_AUTH_TOKEN"];
 
 #[test]
 fn every_setting_is_in_the_table_with_its_default() {

@@ -35,7 +35,7 @@ macro_rules! kinds {
 
 kinds! {
     AUTH_FAILURE "auth_failure" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a01" Refusals
-        "A request was refused with 401."
+        "A request was refused with 401, or with 429 after too many wrong tokens."
     WOULD_REFUSE "would_refuse" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a02" Refusals
         "A request was passed that would be refused if authentication were on."
     REFUSALS_SUMMED_UP "refusals_summed_up" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a03" Refusals
@@ -70,6 +70,12 @@ kinds! {
         "A reload turned authentication on."
     EVENTS_LOST "events_lost" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a12" Audit
         "Events came faster than the disk took them, and some were not recorded."
+    TOKEN_REVOKED "token_revoked" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a13" Audit
+        "A token was revoked, with all its secrets."
+    TOKEN_OVERLAP_ENDED "token_overlap_ended" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a14" Audit
+        "Former secrets of a token were revoked before their overlap was over."
+    TOKEN_ENDED "token_ended" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a15" Audit
+        "A secret of a token has expired, or its overlap with its successor is over."
 }
 
 /// The kind of this word.

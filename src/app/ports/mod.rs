@@ -3,65 +3,11 @@
 pub mod event_store;
 pub mod fleet_store;
 pub mod sessions;
+mod tokens;
 
-use std::{future::Future, io, path::Path, pin::Pin, sync::Arc};
+use std::{future::Future, io, pin::Pin, sync::Arc};
 
-use jiff::Timestamp;
-
-use crate::auth::{Digest, Secret};
-
-/// The primary token as its file holds it.
-#[derive(Debug, Clone)]
-pub struct PrimaryToken {
-    /// The plain secret.
-    pub secret: Secret,
-    /// When it was issued.
-    pub created_at: Timestamp,
-}
-
-/// How the primary token's file looks compared with the token in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileState {
-    /// It holds the token that is in force.
-    Current,
-    /// It was deleted: the next start makes a new token.
-    Missing,
-    /// It holds another token: the next start takes that one.
-    Differs,
-    /// It can't be read or understood: the next start will stop at it.
-    Unusable(String),
-}
-
-/// Where the primary token outlives the daemon. All calls block on the disk.
-pub trait TokenStore: Send + Sync + 'static {
-    /// The file's path, for people.
-    fn path(&self) -> &Path;
-
-    /// Reads the token; `None` if there is no file.
-    ///
-    /// Tightens the mode of a file that is ours, with a warning in the log.
-    ///
-    /// # Errors
-    /// When the file or its directory is not safe to use, or can't be read or understood.
-    fn load(&self) -> Result<Option<PrimaryToken>, StoreError>;
-
-    /// Writes the first token, durably; never replaces a file.
-    ///
-    /// # Errors
-    /// When there is a file already, or the disk refuses; then nothing was left behind.
-    fn create(&self, token: &PrimaryToken) -> Result<(), StoreError>;
-
-    /// Replaces the token, durably and at once: after a crash the file holds the old or the new
-    /// one, whole. Writes it anew if the file was deleted. Keeps members that it does not know.
-    ///
-    /// # Errors
-    /// When the present file can't be understood, or the disk refuses; then the old file is still
-    /// there.
-    fn replace(&self, token: &PrimaryToken) -> Result<(), StoreError>;
-
-    /// Compares the file with the token in force. Changes nothing.
-    fn state(&self, in_force: &Digest) -> FileState;
-}
+pub use self::tokens::{FileState, Grant, GrantStore, PrimaryToken, TokenStore, Use};
 
 /// Why a store could not do it, in words for the operator.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,7 @@ use crate::{
             fleet_store::{Change, Page, Paged, Stored, StoredFleet},
             sessions::{Cause, News, Order, Outcome, SessionSpec, Whose},
         },
-        settings::{AuthSettings, FleetSettings, HttpSettings, LogSettings},
+        settings::{AuthSettings, FleetSettings, HttpSettings, LogSettings, PrimarySource},
     },
     fleet::{
         AgentId, Driver, Entry, EntryKind, Limits, LogEntry, Permissions, Program, Project,
@@ -141,7 +141,7 @@ pub(in crate::app) fn settings() -> Settings {
         listen: Vec::new(),
         state_dir: "/".into(),
         control_socket: "/".into(),
-        auth: AuthSettings { enabled: false, token_file: "/".into() },
+        auth: AuthSettings { enabled: false, token_file: "/".into(), primary: PrimarySource::File },
         http: HttpSettings::for_tests(),
         log: LogSettings { filter: String::new(), access_file: None, journal_socket: "/".into() },
         projects: vec![Project {

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::app::{
     ports::event_store::Retention,
-    settings::{AuthSettings, HttpSettings, LogSettings, Settings, TlsSettings},
+    settings::{AuthSettings, HttpSettings, LogSettings, PrimarySource, Settings, TlsSettings},
 };
 
 /// Longest path that a Unix socket can be bound to: `sun_path` is 108 bytes, with a NUL at the end.
@@ -54,6 +54,7 @@ pub(super) fn settings(
         auth: AuthSettings {
             enabled,
             token_file: reader.path_or("auth.token_file", in_state("auth_token")),
+            primary: PrimarySource::File,
         },
         http: reader.http(),
         log: LogSettings {

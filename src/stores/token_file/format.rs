@@ -13,14 +13,14 @@ use crate::{
 };
 
 /// The largest token file, in bytes; ours have about 130.
-pub(super) const MAX_BYTES: usize = 64 * 1024;
+pub(in crate::stores) const MAX_BYTES: usize = 64 * 1024;
 
 /// Members of the file that are not ours, kept when it is replaced.
-pub(super) type Others = Map<String, Value>;
+pub(in crate::stores) type Others = Map<String, Value>;
 
 /// Why a text is no token file. Tells where, never what stands there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Flaw {
+pub(in crate::stores) enum Flaw {
     #[error("it is empty")]
     Empty,
     #[error("it starts with a byte order mark")]
@@ -44,7 +44,10 @@ pub(super) enum Flaw {
 }
 
 /// Understands a token file. A time without a zone is `zone`'s: the original wrote local time.
-pub(super) fn parse(bytes: &[u8], zone: &TimeZone) -> Result<(PrimaryToken, Others), Flaw> {
+pub(in crate::stores) fn parse(
+    bytes: &[u8],
+    zone: &TimeZone,
+) -> Result<(PrimaryToken, Others), Flaw> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(Flaw::ByteOrderMark);
     }

@@ -37,14 +37,15 @@ fn status_for_people_names_everything_that_matters() {
     for line in [
         format!("\nListening       http://{}\n", daemon.address()),
         format!("\nAuthentication  on, token file {}\n", daemon.token_file().display()),
-        "\nTokens          NAME     CREATED               LAST USED             REQUESTS\n".into(),
+        "\nTokens          NAME     STATE    CREATED               EXPIRES  LAST USED".into(),
         "\nAgents          none\n".into(),
         "\nRefused         1 (missing_token 1)".into(),
     ] {
         assert!(text.contains(&line), "no {line:?} in:\n{text}");
     }
     let row = text.lines().find(|line| line.trim_start().starts_with("default ")).unwrap();
-    assert!(row.ends_with("Z  2"), "{row}");
+    let words: Vec<_> = row.split_whitespace().collect();
+    assert_eq!(words[words.len() - 3..], ["127.0.0.1", "2", "all"], "{row}");
     assert!(!text.contains(&token));
     assert_eq!((shown.status.code(), stderr(&shown)), (Some(0), ""));
 }
@@ -86,9 +87,21 @@ fn status_for_programs_has_a_fixed_shape() {
             "token_file_state": "current",
         })
     );
-    assert_eq!(keys(&status["tokens"][0]), ["created_at", "name", "requests"]);
+    assert_eq!(
+        keys(&status["tokens"][0]),
+        ["created_at", "fingerprint", "name", "requests", "scopes", "state"]
+    );
     let names: Vec<_> = status["refused"].as_array().unwrap().iter().map(|r| &r["name"]).collect();
-    let reasons = ["missing_token", "malformed_header", "invalid_token", "revoked", "forbidden"];
+    let reasons = [
+        "missing_token",
+        "malformed_header",
+        "invalid_token",
+        "revoked",
+        "expired",
+        "address_not_allowed",
+        "throttled",
+        "forbidden",
+    ];
     assert_eq!(names, reasons);
     assert_eq!((&status["warnings"], &status["not_ready"]), (&json!([]), &json!([])));
     assert!(!status.to_string().contains(&token));
@@ -107,7 +120,7 @@ fn answers_for_programs_are_json_and_nothing_else() {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
     };
     let (issued, shown, reloaded) = (json_of(&rotated), json_of(&shown), json_of(&reloaded));
-    assert_eq!(keys(&issued), ["created_at", "file", "name", "secret"]);
+    assert_eq!(keys(&issued), ["created_at", "file", "name", "scopes", "secret"]);
     assert_eq!(issued["secret"], daemon.token());
     assert_eq!(issued["file"], json!(daemon.token_file()));
     assert_eq!(
