@@ -169,6 +169,7 @@ fn spread(mut times: Vec<Duration>) -> String {
 fn agent(id: i64) -> Change {
     let name: AgentName = format!("a{id}").parse().expect("letters and digits are a name");
     let agent = Agent {
+        slot: None,
         name,
         id: AgentId(id),
         status: Status::Idle,

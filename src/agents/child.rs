@@ -32,7 +32,7 @@ use super::{
     launch::{Launched, Launcher},
     processes::{self, Awaited, Process},
 };
-use crate::fleet::AgentId;
+use crate::fleet::{AgentId, Slot};
 
 /// Between two looks at the process table while processes are ending.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -228,7 +228,12 @@ fn identity(process: &Process) -> String {
 }
 
 impl Launcher for ChildLauncher {
-    fn launch(&self, agent: AgentId) -> io::Result<Launched> {
+    fn launch(&self, agent: AgentId, slot: Option<&Slot>) -> io::Result<Launched> {
+        if let Some(slot) = slot {
+            return Err(io::Error::other(format!(
+                "it lives in slot {slot}, and this daemon has no slots; set fleet.slots, or delete it"
+            )));
+        }
         let (host, stream) = self.spawn(agent)?;
         Ok(Launched { stream, gone: Box::pin(host.gone()) })
     }

@@ -1,19 +1,20 @@
-//! How an agent host is started. As a child process ([`super::child`]), or, later, by systemd.
+//! How an agent host is started: as a child process ([`super::child`]), or by systemd
+//! ([`super::slots`]).
 
 use std::{io, pin::Pin};
 
 use tokio::net::UnixStream;
 
-use crate::fleet::AgentId;
+use crate::fleet::{AgentId, Slot};
 
 /// Starts agent hosts.
 pub trait Launcher: Send + Sync + 'static {
-    /// Starts a host for an agent. May block for as long as starting a process takes. To be called
-    /// within a tokio runtime.
+    /// Starts a host for an agent: in its slot, if it has one. May block for as long as starting a
+    /// process takes. To be called within a tokio runtime.
     ///
     /// # Errors
-    /// When the operating system refuses.
-    fn launch(&self, agent: AgentId) -> io::Result<Launched>;
+    /// When the operating system refuses, or when the agent lives where this launcher starts none.
+    fn launch(&self, agent: AgentId, slot: Option<&Slot>) -> io::Result<Launched>;
 
     /// Whether hosts outlive the daemon: their connections are kept where the next one finds them.
     fn outlive(&self) -> bool {

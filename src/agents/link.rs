@@ -2,7 +2,7 @@
 
 mod task;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tokio::{net::UnixStream, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -29,8 +29,13 @@ pub enum Command {
 /// What a host tells, apart from what goes through [`AgentIo`].
 #[derive(Debug)]
 pub enum Event {
-    /// The workspace is ready; this is what keeps programs in it.
-    Prepared(String),
+    /// The workspace is ready.
+    Prepared {
+        /// What keeps programs in it.
+        confinement: String,
+        /// Where it is. Said by a process that the agent may have taken over.
+        directory: PathBuf,
+    },
     /// What was asked can't be done.
     Failed(String),
     /// The program runs; these are its streams.

@@ -11,3 +11,4 @@ pub mod link;
 pub mod processes;
 pub mod publish;
 pub mod sessions;
+pub mod slots;

@@ -32,11 +32,15 @@ use super::{
 };
 use crate::{
     app::ports::sessions::{Cause, Driver, News, Order, Report, SessionSpec, Sessions, Whose},
-    fleet::{AgentId, AgentName},
+    fleet::AgentId,
 };
 
 /// How long a program may take to end by itself where nobody says.
 const GRACE: Duration = Duration::from_secs(5);
+/// The workspace, below the directory of a slot.
+const IN_SLOT: &str = "workspace";
+/// Where the unit of the slots has systemd make their directories.
+const SLOT_STATE: &str = "/var/lib/fleet-agents";
 /// Most bytes of a file with credentials.
 const MAX_CREDENTIAL: u64 = 256 * 1024;
 
@@ -176,7 +180,7 @@ impl Sessions for LocalSessions {
 
 fn whose(spec: &SessionSpec) -> Whose {
     let (name, repository) = (spec.name.clone(), spec.repository.clone());
-    Whose { agent: spec.agent, name, repository }
+    Whose { agent: spec.agent, name, slot: spec.slot.clone(), repository }
 }
 
 async fn report(reports: &mpsc::Sender<Report>, agent: AgentId, news: News) {
@@ -185,22 +189,32 @@ async fn report(reports: &mpsc::Sender<Report>, agent: AgentId, news: News) {
 }
 
 impl Inner {
-    fn place(&self, agent: AgentId, name: &AgentName) -> Place {
-        Place {
-            directory: self.agents.join(name.as_str()),
-            name: name.as_str().to_owned(),
-            agent: agent.0,
+    fn place(&self, whose: &Whose) -> Place {
+        let directory = match whose.slot {
+            None => self.agents.join(whose.name.as_str()),
+            // Below the slot's own directory, which only its host knows.
+            Some(_) => PathBuf::from(IN_SLOT),
+        };
+        Place { directory, name: whose.name.as_str().to_owned(), agent: whose.agent.0 }
+    }
+
+    /// Where the operator finds the workspace.
+    fn shown(&self, whose: &Whose) -> PathBuf {
+        match &whose.slot {
+            None => self.place(whose).directory,
+            Some(slot) => Path::new(SLOT_STATE).join(slot.as_str()).join(IN_SLOT),
         }
     }
 
     fn workspace(&self, whose: &Whose, credentials: Vec<Credential>) -> Workspace {
-        let place = self.place(whose.agent, &whose.name);
+        let place = self.place(whose);
         Workspace { place, source: whose.repository.clone(), credentials, confine: self.confine }
     }
 
-    async fn launch(self: &Arc<Self>, agent: AgentId) -> Result<Launched, String> {
-        let inner = Arc::clone(self);
-        let launched = tokio::task::spawn_blocking(move || inner.launcher.launch(agent)).await;
+    async fn launch(self: &Arc<Self>, whose: &Whose) -> Result<Launched, String> {
+        let (inner, agent, slot) = (Arc::clone(self), whose.agent, whose.slot.clone());
+        let launch = move || inner.launcher.launch(agent, slot.as_ref());
+        let launched = tokio::task::spawn_blocking(launch).await;
         match launched {
             Ok(Ok(launched)) => Ok(launched),
             Ok(Err(error)) => Err(format!("can't start the agent's host: {error}")),
@@ -214,7 +228,7 @@ impl Inner {
         mut orders: Orders,
         reports: &mpsc::Sender<Report>,
     ) -> Cause {
-        let Launched { stream, mut gone } = match self.launch(spec.agent).await {
+        let Launched { stream, mut gone } = match self.launch(&whose(&spec)).await {
             Ok(launched) => launched,
             Err(why) => return Cause::NotOpened(why),
         };
@@ -245,6 +259,7 @@ impl Inner {
             _ if orders.close.is_some() => Cause::Closed,
             Served::Closed | Served::Unprepared => Cause::Closed,
             Served::Lost(why) => Cause::Lost(why),
+            Served::Ended(End { out_of_memory: true, .. }) => Cause::OutOfMemory,
             Served::Ended(End { code: Some(code), .. }) => Cause::Exited(code),
             Served::Ended(End { signal: Some(signal), .. }) => Cause::Signaled(signal),
             Served::Ended(_) => Cause::Lost("nobody knows how the program ended".to_owned()),
@@ -261,17 +276,18 @@ impl Inner {
             Err(why) => return Served::NotOpened(why),
         };
         desk.link.tell(Command::Prepare(self.workspace(&whose(spec), credentials))).await;
-        match answer(desk.link, desk.orders).await {
-            Some(Event::Prepared(confinement)) => {
+        let directory = match answer(desk.link, desk.orders).await {
+            Some(Event::Prepared { confinement, directory }) => {
                 *prepared = true;
                 tracing::debug!(agent = %spec.name, confinement, "workspace is ready");
+                directory
             }
             Some(Event::Failed(why) | Event::Lost(why)) => return Served::NotOpened(why),
             Some(_) => return Served::Lost("the host answered something else".to_owned()),
             None => return Served::Unprepared,
-        }
+        };
         match spec.program.driver {
-            Driver::Acp => self.serve_acp(spec, variables, desk).await,
+            Driver::Acp => self.serve_acp(spec, directory.join("repo"), variables, desk).await,
             Driver::Command => self.serve_commands(spec, &variables, desk).await,
         }
     }
@@ -291,8 +307,8 @@ impl Inner {
             return;
         }
         let Whose { agent, name, .. } = publishing.whose();
-        let place = self.place(*agent, name);
-        let workspace = place.directory.clone();
+        let workspace = self.shown(publishing.whose());
+        let place = self.place(publishing.whose());
         let removed = match failed {
             Some(_) => Err("its branch could not be published".to_owned()),
             None => remove(link, orders, place).await,
@@ -310,13 +326,12 @@ impl Inner {
         orders: &mut Orders,
         reports: &mpsc::Sender<Report>,
     ) -> Cause {
-        let agent = whose.agent;
-        let Launched { stream, gone } = match self.launch(agent).await {
+        let Launched { stream, gone } = match self.launch(&whose).await {
             Ok(launched) => launched,
             Err(why) => {
                 if orders.close.is_some_and(|close| close.remove) {
-                    let workspace = self.place(agent, &whose.name).directory;
-                    report(reports, agent, News::Kept { workspace, why: why.clone() }).await;
+                    let workspace = self.shown(&whose);
+                    report(reports, whose.agent, News::Kept { workspace, why: why.clone() }).await;
                 }
                 return Cause::NotOpened(why);
             }

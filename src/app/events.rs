@@ -122,6 +122,7 @@ mod tests {
 
     fn member(status: Status) -> Member {
         let agent = Agent {
+            slot: None,
             name: "sony".parse().unwrap(),
             id: AgentId(1),
             status,

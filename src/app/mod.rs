@@ -34,7 +34,7 @@ pub mod tokens;
 
 use clock::Clock;
 use metrics::{Figures, Metrics};
-use ports::{event_store::EventStore, fleet_store::FleetStore};
+use ports::{event_store::EventStore, fleet_store::FleetStore, slots::Slots};
 use recorder::Recorder;
 use refusals::Refusals;
 use settings::Settings;
@@ -60,6 +60,7 @@ pub struct App {
     events: Arc<dyn EventStore>,
     recorder: Recorder,
     isolation: String,
+    slots: Option<Arc<dyn Slots>>,
     phase: watch::Sender<Phase>,
     listeners: OnceLock<Vec<SocketAddr>>,
     warnings: watch::Sender<Vec<String>>,
@@ -85,6 +86,8 @@ pub struct FleetAccess {
     pub figures: Arc<dyn Figures>,
     /// How agents are kept apart from everything else, in words.
     pub isolation: String,
+    /// Where agents can live; `None` if there is room for any number.
+    pub slots: Option<Arc<dyn Slots>>,
 }
 
 /// Where the daemon is in its life.
@@ -121,6 +124,7 @@ impl App {
             metrics: fleet.metrics,
             figures: fleet.figures,
             isolation: fleet.isolation,
+            slots: fleet.slots,
             phase: watch::Sender::new(Phase::Starting),
             listeners: OnceLock::new(),
             warnings: watch::Sender::default(),

@@ -146,6 +146,8 @@ pub struct TlsSettings {
 /// `[fleet]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetSettings {
+    /// The directory with the sockets of slots; `None` runs agents as child processes.
+    pub slots: Option<PathBuf>,
     /// Most agents. Default 64.
     pub max_agents: usize,
     /// Most tasks running at once. Default 16.

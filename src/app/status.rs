@@ -1,11 +1,15 @@
 //! How the daemon is, in one piece, for the operator.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    App, Phase, ports::FileState, refusals::Unready, settings::PrimarySource, tokens::SecretStatus,
+    App, Phase,
+    ports::{FileState, slots::Slots},
+    refusals::Unready,
+    settings::PrimarySource,
+    tokens::SecretStatus,
 };
 use crate::{
     auth::{Refusal, Source},
@@ -47,8 +51,19 @@ pub struct Status {
     pub unready: Vec<(Source, Unready)>,
     /// How agents are kept apart from everything else.
     pub isolation: String,
+    /// The slots that agents live in; `None` if they are child processes.
+    pub slots: Option<SlotCount>,
     /// What the operator should look at.
     pub warnings: Vec<String>,
+}
+
+/// How many places for agents there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotCount {
+    /// All.
+    pub total: usize,
+    /// Those that no agent lives in.
+    pub free: usize,
 }
 
 impl App {
@@ -71,10 +86,21 @@ impl App {
             tokens: self.tokens.overview(),
             agents: self.agents_by_status(),
             isolation: self.isolation.clone(),
+            slots: self.slots.as_ref().map(|slots| self.count(&**slots)),
             unauthorized: self.refusals.counts(),
             forbidden: self.refusals.forbidden_count(),
             unready: self.refusals.unready(),
         }
+    }
+
+    /// Slots that are there no more count as none, even if agents live in them.
+    fn count(&self, slots: &dyn Slots) -> SlotCount {
+        let present = slots.all().unwrap_or_default();
+        let snapshot = self.snapshot();
+        let taken: HashSet<_> =
+            snapshot.agents.values().filter_map(|member| member.agent.slot.as_ref()).collect();
+        let free = present.iter().filter(|slot| !taken.contains(slot)).count();
+        SlotCount { total: present.len(), free }
     }
 
     fn agents_by_status(&self) -> Vec<(AgentStatus, usize)> {
@@ -89,6 +115,8 @@ impl App {
         warnings.extend(self.exposure_warning());
         warnings.extend(obstacle.map(|why| format!("authentication can't be turned on: {why}")));
         warnings.extend(file.and_then(file_warning));
+        let slots = self.slots.as_ref().and_then(|slots| slots.all().err());
+        warnings.extend(slots.map(|why| format!("no agent can be created: {why}")));
         warnings
     }
 

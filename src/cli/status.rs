@@ -41,11 +41,19 @@ fn render(status: &Status) -> String {
     section("Authentication", vec![authentication(status)]);
     section("Tokens", tokens(status));
     section("Agents", vec![sum(&status.agents, "none")]);
+    section("Agents run", vec![launcher(status)]);
     section("Isolation", vec![status.isolation.clone()]);
     section("Refused", vec![sum(&status.refused, "nothing yet")]);
     section("Not ready", not_ready(status));
     section("Warnings", status.warnings.clone());
     lines.join("\n")
+}
+
+fn launcher(status: &Status) -> String {
+    match status.slots {
+        Some(api::Slots { total, free }) => format!("by systemd, in slots: {total}, {free} free"),
+        None => "as child processes of the daemon".to_owned(),
+    }
 }
 
 fn authentication(status: &Status) -> String {

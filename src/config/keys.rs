@@ -206,6 +206,13 @@ pub const KEYS: &[Key] = &[
         help: "The most agents.",
     },
     Key {
+        path: "fleet.slots",
+        variable: "FLEET_MCP_FLEET_SLOTS",
+        kind: Kind::Path,
+        default: Preset::Nothing,
+        help: "The directory with the sockets of slots, in which systemd runs agents; none runs them as child processes.",
+    },
+    Key {
         path: "fleet.max_tasks",
         variable: "FLEET_MCP_FLEET_MAX_TASKS",
         kind: Kind::Count { min: 1, max: 100_000 },

@@ -15,6 +15,7 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("the primary token's source", old.auth.primary != new.auth.primary),
         // Certificates are renewed all the time; only the protocol on the open port can't change.
         ("http.tls", old.http.tls.is_some() != new.http.tls.is_some()),
+        ("fleet.slots", old.fleet.slots != new.fleet.slots),
         ("log.journal_socket", old.log.journal_socket != new.log.journal_socket),
     ]
     .into_iter()

@@ -66,6 +66,9 @@ pub struct Status {
     pub agents: Vec<Count>,
     /// How agents are kept apart from everything else.
     pub isolation: String,
+    /// The slots that systemd runs agents in; absent if they are the daemon's child processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<Slots>,
     /// Refused requests by reason, since the start.
     pub refused: Vec<Count>,
     /// Sources whose requests pass only because authentication is off, busiest first.
@@ -184,6 +187,15 @@ pub struct Revoked {
     pub name: String,
     /// How many secrets no longer count.
     pub secrets: usize,
+}
+
+/// Places for agents.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Slots {
+    /// All.
+    pub total: usize,
+    /// Those that no agent lives in.
+    pub free: usize,
 }
 
 /// How many of something.

@@ -27,7 +27,7 @@ use crate::{
             event_store::{self, Recorded},
         },
         settings::PrimarySource,
-        status::Status,
+        status::{SlotCount, Status},
     },
     auth::Principal,
     fleet::LogEntry,
@@ -160,6 +160,7 @@ impl From<Status> for api::Status {
             },
             tokens: status.tokens.into_iter().map(Into::into).collect(),
             isolation: status.isolation,
+            slots: status.slots.map(|SlotCount { total, free }| api::Slots { total, free }),
             agents: counts(status.agents.iter().map(|(s, n)| (s.as_str(), *n as u64))),
             refused: counts(
                 (status.unauthorized.iter().map(|(refusal, n)| (refusal.reason(), *n)))

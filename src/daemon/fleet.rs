@@ -1,6 +1,12 @@
 //! Puts the fleet together: its store, its sessions, its supervisor.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, watch};
 
@@ -11,7 +17,9 @@ use crate::{
         drivers::{acp, command},
         host,
         io::AgentIo,
+        launch::Launcher,
         sessions::{Drivers, Driving, LocalSessions, Run},
+        slots::{self, SlotDir, SlotLauncher},
     },
     app::{
         FleetAccess,
@@ -20,6 +28,7 @@ use crate::{
         ports::{
             fleet_store::FleetStore,
             sessions::{Order, Report, SessionSpec},
+            slots::Slots,
         },
         recorder::Recorder,
         settings::Settings,
@@ -29,6 +38,10 @@ use crate::{
     fleet::AgentId,
     log,
     stores::FleetDb,
+    systemd::{
+        notify,
+        store::{self, Inherited},
+    },
 };
 
 /// How long agents may take to end once the daemon has hung up; then they are killed.
@@ -40,35 +53,44 @@ pub(super) fn revive(
     clock: &Arc<dyn Clock>,
     recorder: Recorder,
     log: &Arc<log::Guard>,
+    inherited: &mut Inherited,
 ) -> Result<(FleetAccess, Revived), Failure> {
     let state_dir = settings.borrow().state_dir.clone();
-    let failed = |what: &str, error: std::io::Error| {
+    let directory = settings.borrow().fleet.slots.clone();
+    let failed = |what: &str, error: io::Error| {
         Failure::new(format!("{what} below `{}`", state_dir.display())).caused_by(error)
     };
     let db = Arc::new(FleetDb::open(&state_dir)?);
     let store: Arc<dyn FleetStore> = Arc::clone(&db) as _;
-    let launcher =
+    let children =
         ChildLauncher::new(&state_dir).map_err(|error| failed("can't run agents", error))?;
-    let swept = launcher.sweep().map_err(|error| failed("can't end former agents", error))?;
+    // Also where there are slots now: there may have been none before.
+    let swept = children.sweep().map_err(|error| failed("can't end former agents", error))?;
     tell(&swept);
+    let (launcher, slots, isolation) = match directory {
+        None => children_of(children),
+        Some(directory) => in_slots(&directory, inherited),
+    };
     let drivers = Speakers { clock: Arc::clone(clock) };
-    let sessions = LocalSessions::new(&state_dir, Arc::new(launcher), Arc::new(drivers), true)
+    let sessions = LocalSessions::new(&state_dir, Arc::clone(&launcher), Arc::new(drivers), true)
         .map_err(|error| failed("can't make workspaces", error))?;
     let metrics = Arc::<Metrics>::default();
+    // Nobody has retaken them.
+    launcher.release_rest();
     let (supervisor, revived) = Supervisor::revive(Parts {
         store: Arc::clone(&store),
         sessions: Arc::new(sessions),
+        slots: slots.clone(),
         settings,
         metrics: Arc::clone(&metrics),
         clock: Arc::clone(clock),
     })
     .map_err(|error| Failure::from(error).exit(Exit::Config))?;
-    let isolation = format!(
-        "agents run as the daemon's own user (uid {}); {}",
-        nix::unistd::geteuid(),
-        host::confinement()
-    );
+    let isolation = format!("{isolation}; {}", host::confinement());
     tracing::info!("{isolation}");
+    if let Some(Err(why)) = slots.as_ref().map(|slots| slots.all()) {
+        tracing::warn!("no agent can be created: {why}");
+    }
     let snapshot = revived.snapshot();
     let figures = Arc::new(OwnFigures { log: Arc::clone(log), db: Arc::clone(&db) });
     let access = FleetAccess {
@@ -80,8 +102,42 @@ pub(super) fn revive(
         metrics,
         figures,
         isolation,
+        slots,
     };
     Ok((access, revived))
+}
+
+/// A launcher, the places that it has, and what keeps agents apart there.
+type Launching = (Arc<dyn Launcher>, Option<Arc<dyn Slots>>, String);
+
+fn children_of(children: ChildLauncher) -> Launching {
+    let uid = nix::unistd::geteuid();
+    (Arc::new(children), None, format!("agents run as the daemon's own user (uid {uid})"))
+}
+
+fn in_slots(directory: &Path, inherited: &mut Inherited) -> Launching {
+    let slots = SlotDir::new(directory);
+    let launcher = SlotLauncher::new(slots.clone(), Arc::new(FdStore), inherited);
+    let isolation =
+        "each agent runs in a slot: under a user of its own and in a cgroup of its own, by systemd";
+    (Arc::new(launcher), Some(Arc::new(slots)), isolation.to_owned())
+}
+
+/// The service manager's store, as the launcher wants it.
+struct FdStore;
+
+impl slots::Store for FdStore {
+    fn is_there(&self) -> bool {
+        notify::is_supervised()
+    }
+
+    fn keep(&self, name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        store::keep(name, descriptor)
+    }
+
+    fn forget(&self, name: &str) -> io::Result<()> {
+        store::forget(name)
+    }
 }
 
 /// Waits until no agent is left. Their connections must have been hung up. Blocks.

@@ -11,7 +11,7 @@ mod reload;
 mod serve;
 mod tokens;
 
-use std::sync::Arc;
+use std::{os::unix::net::UnixListener, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -31,6 +31,7 @@ use crate::{
     exit::Exit,
     log,
     stores::StateDir,
+    systemd::store::{self, Inherited},
 };
 
 /// Runs the program.
@@ -54,7 +55,7 @@ pub fn main() -> Exit {
 /// What it says goes to the daemon, or into the agent's log.
 fn for_an_agent(inner: Inner) -> Exit {
     let failure = match inner {
-        Inner::AgentHost => match host::serve() {
+        Inner::AgentHost => match agent_host() {
             Ok(()) => return Exit::Ok,
             Err(error) => Failure::new("the agent's host failed").caused_by(error),
         },
@@ -65,6 +66,12 @@ fn for_an_agent(inner: Inner) -> Exit {
         }
     };
     failure.report()
+}
+
+/// Started by systemd for the socket of a slot, or by the daemon.
+fn agent_host() -> std::io::Result<()> {
+    let slot = store::inherited()?.into_iter().next();
+    host::serve(slot.map(|(_, socket)| UnixListener::from(socket)))
 }
 
 fn demo_agent() -> Exit {
@@ -97,8 +104,15 @@ fn serve(args: Args) -> Exit {
         Err(error) => return Failure::new("can't log").caused_by(error).report(),
     };
     log_panics();
+    let inherited = match store::inherited() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            let failure = Failure::new("can't take over what the service manager has kept");
+            return failure.caused_by(error).log(&log);
+        }
+    };
     let recording = (recorder, events);
-    let served = start(&sources, loaded, args.print_token, &log, recording, clock);
+    let served = start(&sources, loaded, args.print_token, &log, recording, clock, inherited);
     let exit = served.map_or_else(|failure| failure.log(&log), |()| Exit::Ok);
     log.flush(log::FLUSH_TIMEOUT);
     exit
@@ -111,6 +125,7 @@ fn start(
     log: &Arc<log::Guard>,
     recording: (Recorder, Waiting),
     clock: Arc<dyn Clock>,
+    mut inherited: Inherited,
 ) -> Result<(), Failure> {
     let settings = Arc::new(loaded.settings);
     let warnings = loaded.warnings;
@@ -122,7 +137,8 @@ fn start(
     }
     let settings = watch::Sender::new(settings);
     let (recorder, events) = recording;
-    let (access, revived) = fleet::revive(settings.subscribe(), &clock, recorder, log)?;
+    let (access, revived) =
+        fleet::revive(settings.subscribe(), &clock, recorder, log, &mut inherited)?;
     let recording = Recording {
         store: Arc::clone(&access.events),
         settings: settings.subscribe(),
@@ -135,7 +151,7 @@ fn start(
         .enable_all()
         .build()
         .map_err(|error| Failure::new("can't start the runtime").caused_by(error))?;
-    let served = runtime.block_on(serve::run(app, revived, recording, sources, log));
+    let served = runtime.block_on(serve::run(app, revived, recording, sources, log, inherited));
     // Hangs up on the agents' hosts. The lock is held until they are gone.
     drop(runtime);
     fleet::await_end();

@@ -136,6 +136,7 @@ fn with_fixed(mut wanted: Settings, present: &Settings) -> Settings {
     wanted.auth.token_file.clone_from(&present.auth.token_file);
     wanted.auth.primary.clone_from(&present.auth.primary);
     wanted.auth.enabled |= present.auth.enabled;
+    wanted.fleet.slots.clone_from(&present.fleet.slots);
     wanted.log.journal_socket.clone_from(&present.log.journal_socket);
     if wanted.http.tls.is_some() != present.http.tls.is_some() {
         wanted.http.tls.clone_from(&present.http.tls);

@@ -29,7 +29,7 @@ use crate::{
     http::{server::Server, tls},
     log,
     stores::{self, Whose},
-    systemd::notify,
+    systemd::{notify, store::Inherited},
 };
 
 /// How often refusals of minutes that are over are summed up.
@@ -58,6 +58,7 @@ pub(super) async fn run(
     recording: Recording,
     sources: &Sources,
     log: &Arc<log::Guard>,
+    inherited: Inherited,
 ) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let settings = app.settings();
@@ -68,14 +69,14 @@ pub(super) async fn run(
         })?),
     };
     let certificate = watch::Sender::new(certificate);
-    let listeners = listen::open(&settings.listen)?;
+    let certificates = certificate.subscribe();
+    let listeners = listen::open(&settings.listen, inherited)?;
     let control_socket = open_control(&settings, sources).await?;
     announce(&app, &listeners)?;
 
     let end_of_events = CancellationToken::new();
     let events = recording.begin(end_of_events.clone());
     fleet.begin().await;
-    let server = Server::start(Arc::clone(&app), listeners, certificate.subscribe());
     let reloader =
         Arc::new(Reloader::new(Arc::clone(&app), sources.clone(), Arc::clone(log), certificate));
     let end_of_control = CancellationToken::new();
@@ -92,7 +93,9 @@ pub(super) async fn run(
     let fleet = tokio::spawn(fleet.work(end_of_fleet.clone()));
     let tended = Arc::clone(&app.tokens);
     let tending = tokio::spawn(async move { tended.tend().await });
+    // Clients may have queued up while it started, and this is what they came for.
     app.enter(Phase::Ready);
+    let server = Server::start(Arc::clone(&app), listeners, certificates);
     audit::daemon_started(env!("CARGO_PKG_VERSION"), app.listeners(), app.enforces_auth());
     notify::ready(&reloader.summary());
 

@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr};
 
 use jiff::Timestamp;
 
+use super::Slot;
+
 /// Most characters of an agent's name.
 pub const MAX_NAME_LEN: usize = 32;
 
@@ -160,6 +162,8 @@ pub struct Agent {
     pub role: String,
     /// The project it works on.
     pub project: String,
+    /// Where it lives, from its creation to its end, if this machine has slots.
+    pub slot: Option<Slot>,
     /// The description of its newest task.
     pub last_task: Option<String>,
     /// When it was created.

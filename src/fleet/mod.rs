@@ -7,6 +7,7 @@ pub mod lifecycle;
 pub mod program;
 pub mod project;
 pub mod role;
+pub mod slot;
 pub mod snapshot;
 pub mod task;
 
@@ -16,5 +17,6 @@ pub use lifecycle::{Life, Limits};
 pub use program::{Driver, Program};
 pub use project::Project;
 pub use role::{Permissions, Role};
+pub use slot::Slot;
 pub use snapshot::Snapshot;
 pub use task::{Question, Task, TaskId, TaskStatus, Usage};

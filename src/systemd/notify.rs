@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+/// Whether a service manager listens.
+pub fn is_supervised() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// The daemon serves; this is how it is.
 pub fn ready(status: &str) {
     send(&[NotifyState::Ready, NotifyState::Status(status)]);

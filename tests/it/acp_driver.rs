@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{Arc, Once},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -25,23 +25,14 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::support::example;
+
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The program: `cargo test` builds it beside the tests; `cargo test --test it` doesn't, and takes
-/// what is there.
+/// The program.
 pub(crate) fn program() -> PathBuf {
-    static BUILT: Once = Once::new();
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.ancestors().nth(2).unwrap().join("examples/misbehaving");
-    BUILT.call_once(|| {
-        if !program.exists() {
-            let mut build = Command::new(env!("CARGO"));
-            build.args(["build", "--quiet", "--example", "misbehaving"]);
-            assert!(build.status().unwrap().success());
-        }
-    });
-    program
+    example("misbehaving")
 }
 
 /// A session with the program, and the processes that it left.

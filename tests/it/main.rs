@@ -31,6 +31,7 @@ mod plain_http;
 mod refused_bodies;
 mod rotation;
 mod specification;
+mod supervised;
 mod tls;
 mod token_file;
 mod while_off;

@@ -22,7 +22,7 @@ use landlock::{
 };
 use nix::sys::{prctl, signal::Signal};
 
-use super::environment::on_path;
+use super::{environment::on_path, memory};
 
 /// What systems keep programs and their settings in. `/run` holds what `/etc/resolv.conf` leads to.
 const SYSTEM: [&str; 14] = [
@@ -166,6 +166,7 @@ fn start(
     if parent.is_none_or(|parent| *parent != *host) {
         return io::Error::other("its host has ended");
     }
+    memory::go_first();
     if !rules.workspace.as_os_str().is_empty()
         && let Err(error) = rules.apply()
     {

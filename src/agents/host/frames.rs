@@ -106,7 +106,7 @@ pub struct Workspace {
 /// Where a workspace is, and whose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// The directory: absolute.
+    /// The directory: absolute, or below the host's own state directory.
     pub directory: PathBuf,
     /// The agent's name.
     pub name: String,
@@ -186,6 +186,9 @@ pub enum FromHost {
     Prepared {
         /// What keeps the program in its workspace: `landlock ABI 6`, `none`.
         confinement: String,
+        /// Where it is.
+        #[serde(default)]
+        directory: PathBuf,
     },
     /// The workspace can't be made ready, or the program can't be started, for this reason.
     Failed(String),

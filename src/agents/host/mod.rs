@@ -11,15 +11,20 @@ mod files;
 pub mod frames;
 mod git;
 mod lines;
+mod memory;
 mod program;
 mod run;
+mod slot;
 mod work;
 mod workspace;
 
 use std::{
     ffi::OsString,
     io,
-    os::{fd::AsFd as _, unix::net::UnixStream},
+    os::{
+        fd::AsFd as _,
+        unix::net::{UnixListener, UnixStream},
+    },
 };
 
 use nix::{sys::prctl, unistd::setsid};
@@ -48,22 +53,34 @@ pub fn exec(arguments: impl Iterator<Item = OsString>) -> io::Error {
     confine::exec(arguments)
 }
 
-/// Serves the connection that is this process's standard input, until it hangs up.
+/// Serves one connection until it hangs up: the first that comes to the socket of a slot, or the one
+/// that is this process's standard input.
 ///
 /// # Errors
-/// When the kernel refuses something that it must not: nothing can be served then.
-pub fn serve() -> io::Result<()> {
+/// When the kernel refuses something that it must not, or when somebody connects who may not:
+/// nothing can be served then.
+pub fn serve(slot: Option<UnixListener>) -> io::Result<()> {
     // Credentials pass through this process.
     prctl::set_dumpable(false)?;
     prctl::set_child_subreaper(true)?;
     // Out of the daemon's session: what is typed at its terminal is not for agents, and the daemon
     // tells its own children from orphans of ours by it. Fails only for who leads one already.
     let _ = setsid();
-    let connection = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    connection.set_nonblocking(true)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async {
-        run::Host::new(tokio::net::UnixStream::from_std(connection)?)?.run().await
-    })
+    let _runtime = runtime.enter();
+    let (connection, listener) = match slot {
+        None => (UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?), None),
+        Some(listener) => {
+            let listener = slot::Slot::new(listener)?;
+            (runtime.block_on(listener.connection())?, Some(listener))
+        }
+    };
+    connection.set_nonblocking(true)?;
+    // Hung up by the end of this process, and not before: the daemon knows by it that we are gone.
+    let open = connection.try_clone()?;
+    let connection = tokio::net::UnixStream::from_std(connection)?;
+    let served = runtime.block_on(run::Host::new(connection, listener)?.run());
+    drop(open);
+    served
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     ffi::OsString,
-    fs, io,
+    io,
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     process::{ChildStdin, Command, Stdio},
     time::Duration,
@@ -26,6 +26,7 @@ use super::{
     confine, environment,
     frames::{End, FromHost, Start},
     lines::Lines,
+    memory,
     workspace::Ready,
 };
 use crate::agents::processes;
@@ -134,7 +135,7 @@ impl Program {
     }
 
     fn spawn(mut command: Command) -> io::Result<Self> {
-        let oom_kills = oom_kills();
+        let oom_kills = memory::kills();
         let mut child = command.spawn()?;
         Ok(Self {
             pid: child.id().cast_signed(),
@@ -233,20 +234,9 @@ impl Program {
             WaitStatus::Signaled(_, signal, _) => (None, Some(signal as i32)),
             _ => (None, None),
         };
-        let out_of_memory = oom_kills() > self.oom_kills;
+        let out_of_memory = memory::kills() > self.oom_kills;
         Some(End { code, signal, out_of_memory, ordered: self.ordered })
     }
-}
-
-/// How often the kernel has ended something in our cgroup for lack of memory.
-fn oom_kills() -> u64 {
-    let read = || {
-        let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
-        let events = fs::read_to_string(format!("/sys/fs/cgroup/{path}/memory.events")).ok()?;
-        events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
-    };
-    read().unwrap_or(0)
 }
 
 impl Input {

@@ -17,6 +17,7 @@ use super::{
     exchange::End,
     frames::{FromHost, Splitter, ToHost},
     program::Program,
+    slot::Slot,
     work::{self, Done, Work},
     workspace::Ready,
 };
@@ -33,6 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub(super) struct Host {
     link: End<FromHost, ToHost>,
     connection: Option<Connection>,
+    /// Where others may knock in vain while the connection lasts.
+    slot: Option<Slot>,
     workspace: Option<Ready>,
     program: Option<Program>,
     queue: VecDeque<Work>,
@@ -56,12 +59,14 @@ enum Event {
     Work(Option<Done>),
     Terminate,
     Child,
+    /// Somebody else has connected.
+    Knock(io::Result<()>),
     /// A stream of the program has moved, or a time has come.
     Moved,
 }
 
 impl Host {
-    pub(super) fn new(connection: UnixStream) -> io::Result<Self> {
+    pub(super) fn new(connection: UnixStream, slot: Option<Slot>) -> io::Result<Self> {
         let (reader, writer) = connection.into_split();
         Ok(Self {
             link: End::host(std::process::id()),
@@ -73,6 +78,7 @@ impl Host {
                 outgoing: Vec::new(),
                 written: 0,
             }),
+            slot,
             workspace: None,
             program: None,
             queue: VecDeque::new(),
@@ -156,7 +162,9 @@ impl Host {
 
     async fn next(&mut self) -> Event {
         let held_up = self.is_held_up();
-        let Self { connection, program, work, children, terminate, .. } = self;
+        let Self { connection, slot, program, work, children, terminate, .. } = self;
+        // After the connection, the next one is for the next host.
+        let slot = slot.as_ref().filter(|_| connection.is_some());
         let (reader, writer, incoming, outgoing) = match connection {
             Some(c) => (
                 Some(&mut c.reader),
@@ -216,12 +224,20 @@ impl Host {
             } => Event::Moved,
             _ = children.recv() => Event::Child,
             _ = terminate.recv() => Event::Terminate,
+            knock = async {
+                match slot {
+                    Some(slot) => slot.turn_away().await,
+                    None => std::future::pending().await,
+                }
+            } => Event::Knock(knock),
         }
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Moved => {}
+            Event::Moved | Event::Knock(Ok(())) => {}
+            // Who can't be turned away waits.
+            Event::Knock(Err(_)) => self.slot = None,
             Event::Child => {
                 // Orphans that came to us. The program's own end is seen when it is stepped.
                 let program = self.program.as_ref().map(|program| program.pid().cast_signed());

@@ -47,7 +47,8 @@ fn prepare(workspace: &Workspace) -> Done {
             } else {
                 "none (switched off)".to_owned()
             };
-            Done::Ready(ready, FromHost::Prepared { confinement })
+            let directory = ready.directory.clone();
+            Done::Ready(ready, FromHost::Prepared { confinement, directory })
         }
         Err(error) => Done::Last(FromHost::Failed(error)),
     }

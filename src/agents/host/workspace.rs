@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use base64::Engine as _;
@@ -56,10 +56,8 @@ impl Ready {
 /// # Errors
 /// A sentence for the operator.
 pub(super) fn prepare(workspace: &Workspace) -> Result<Ready, String> {
-    let Place { directory, name, agent } = &workspace.place;
-    if !directory.is_absolute() {
-        return Err(format!("the workspace `{}` is relative", directory.display()));
-    }
+    let Place { name, agent, .. } = &workspace.place;
+    let directory = &locate(&workspace.place)?;
     let source = workspace.source.as_deref().map(Source::parse).transpose()?;
     let owner = format!("{agent}\n{}\n", source.as_ref().map(Source::as_text).unwrap_or_default());
     let failed = |what: &str, path: &Path, error: io::Error| {
@@ -94,6 +92,30 @@ pub(super) fn prepare(workspace: &Workspace) -> Result<Ready, String> {
     place(directory, Path::new(OWNER), owner.as_bytes())
         .map_err(|e| failed("write in", directory, e))?;
     Ok(ready)
+}
+
+/// A relative place is below the state directory that systemd has made for this host.
+fn locate(place: &Place) -> Result<PathBuf, String> {
+    let base = std::env::var_os("STATE_DIRECTORY");
+    // It separates several with colons.
+    let base = base.as_ref().and_then(|base| std::env::split_paths(base).next());
+    below(base.as_deref(), &place.directory)
+}
+
+fn below(base: Option<&Path>, directory: &Path) -> Result<PathBuf, String> {
+    let shown = directory.display();
+    if directory.is_absolute() {
+        return Ok(directory.to_owned());
+    }
+    if !directory.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err(format!("the workspace `{shown}` is not below the state directory"));
+    }
+    match base.filter(|base| base.is_absolute()) {
+        Some(base) => Ok(base.join(directory)),
+        None => {
+            Err(format!("the workspace `{shown}` is relative, and there is no STATE_DIRECTORY"))
+        }
+    }
 }
 
 /// Another agent's workspace is kept, beside, for the operator; an unfinished one is not.
@@ -166,12 +188,13 @@ pub(super) fn publish(
     uncommitted: bool,
     each: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<Made, String> {
-    let source = match recorded_source(place)? {
+    let directory = locate(place)?;
+    let source = match recorded_source(&directory, place.agent)? {
         Ok(source) => source,
         Err(why) => return Ok(Made::Nothing(why)),
     };
     let ready = Ready {
-        directory: place.directory.clone(),
+        directory,
         name: place.name.clone(),
         source: Some(Source::parse(&source)?),
         confine,
@@ -198,8 +221,8 @@ pub(super) fn publish(
 }
 
 /// What this agent's workspace was cloned from; or, in words, why nothing was.
-fn recorded_source(place: &Place) -> Result<Result<String, String>, String> {
-    let record = place.directory.join(OWNER);
+fn recorded_source(directory: &Path, agent: i64) -> Result<Result<String, String>, String> {
+    let record = directory.join(OWNER);
     let text = match fs::read_to_string(&record) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -208,7 +231,7 @@ fn recorded_source(place: &Place) -> Result<Result<String, String>, String> {
         Err(error) => return Err(format!("can't read `{}`: {error}", record.display())),
     };
     let mut lines = text.lines();
-    if lines.next() != Some(&*place.agent.to_string()) {
+    if lines.next() != Some(&*agent.to_string()) {
         return Ok(Err("the workspace belongs to another agent by now".to_owned()));
     }
     Ok(match lines.next() {
@@ -256,7 +279,7 @@ fn commit_leftovers(git: &Git, repo: &Path, reference: &str) -> Result<(), Strin
 /// # Errors
 /// A sentence for the operator.
 pub(super) fn remove_workspace(place: &Place) -> Result<(), String> {
-    let directory = &place.directory;
+    let directory = &locate(place)?;
     let failed = |error| format!("can't remove the workspace `{}`: {error}", directory.display());
     match fs::read_to_string(directory.join(OWNER)) {
         Ok(owner) if owner.split('\n').next() != Some(&*place.agent.to_string()) => {
@@ -266,4 +289,23 @@ pub(super) fn remove_workspace(place: &Place) -> Result<(), String> {
         _ => {}
     }
     remove(directory).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_workspace_is_below_the_state_directory_or_nowhere() {
+        let base = Some(Path::new("/var/lib/fleet-agents/07"));
+        let found = |base, directory| below(base, Path::new(directory)).ok();
+
+        assert_eq!(found(base, "workspace"), Some("/var/lib/fleet-agents/07/workspace".into()));
+        assert_eq!(found(base, "/home/me/w"), Some("/home/me/w".into()));
+        for outside in ["../08/workspace", "a/../../08", "", "./a"] {
+            assert_eq!(found(base, outside).filter(|_| !outside.is_empty()), None, "{outside}");
+        }
+        assert_eq!(found(None, "workspace"), None);
+        assert_eq!(found(Some(Path::new("relative")), "workspace"), None);
+    }
 }

@@ -352,7 +352,9 @@ impl Task {
                 return;
             }
             FromHost::Started { pid: _ } => Event::Started(self.started()),
-            FromHost::Prepared { confinement } => Event::Prepared(confinement),
+            FromHost::Prepared { confinement, directory } => {
+                Event::Prepared { confinement, directory }
+            }
             FromHost::Failed(why) => Event::Failed(why),
         };
         self.events.push_back((Some(number), event));

@@ -1,6 +1,6 @@
 //! The part of a session in which its program runs, and its driver speaks with it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -49,6 +49,7 @@ impl Inner {
     pub(super) async fn serve_acp(
         &self,
         spec: &SessionSpec,
+        cwd: PathBuf,
         variables: Vec<(String, String)>,
         desk: &mut Desk<'_>,
     ) -> Served {
@@ -61,7 +62,6 @@ impl Inner {
             None => return self.stop(link, orders).await,
         };
         let (give, taken) = mpsc::channel(16);
-        let cwd = self.place(spec.agent, &spec.name).directory.join("repo");
         let driver = self.drivers.acp(spec, cwd, io, taken, (*reports).clone());
         let mut driver = Driven::new(tokio::spawn(driver));
         let mut give = Some(give);

@@ -73,7 +73,7 @@ impl Publishing {
         let (projects, agent) = (self.projects.clone(), self.whose.name.clone());
         let bundle =
             tokio::task::spawn_blocking(move || publish::receive(&projects, &agent, parts));
-        let place = inner.place(self.whose.agent, &self.whose.name);
+        let place = inner.place(&self.whose);
         let job = Job::Publish { place, confine: inner.confine, uncommitted };
         link.tell(Command::Job(job, Some(give))).await;
         self.step = Step::Bundling { bundle, uncommitted, until: Instant::now() + LIMIT };

@@ -3,6 +3,7 @@
 pub mod event_store;
 pub mod fleet_store;
 pub mod sessions;
+pub mod slots;
 mod tokens;
 
 use std::{future::Future, io, pin::Pin, sync::Arc};

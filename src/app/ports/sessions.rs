@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::fleet::{AgentId, AgentName, Entry, Publication, Question, Usage};
+use crate::fleet::{AgentId, AgentName, Entry, Publication, Question, Slot, Usage};
 pub use crate::fleet::{Driver, Permissions};
 
 /// Opens sessions.
@@ -37,6 +37,8 @@ pub struct Whose {
     pub agent: AgentId,
     /// Its name: also that of the workspace and of its branch.
     pub name: AgentName,
+    /// Where it lives, if this machine has slots.
+    pub slot: Option<Slot>,
     /// What its project's repository is, if it has one and is still configured. What the workspace was
     /// made from is known by the workspace.
     pub repository: Option<String>,
@@ -49,6 +51,8 @@ pub struct SessionSpec {
     pub agent: AgentId,
     /// Its name: also that of its workspace and of its branch.
     pub name: AgentName,
+    /// Where it lives, if this machine has slots.
+    pub slot: Option<Slot>,
     /// The project: also the name of the bare repository that its branch is published in.
     pub project: String,
     /// What to clone; `None` for an empty directory.
@@ -198,6 +202,8 @@ pub enum Cause {
     Exited(i32),
     /// A signal ended the program.
     Signaled(i32),
+    /// The kernel ended the program for lack of memory.
+    OutOfMemory,
     /// The host was lost, for this reason.
     Lost(String),
 }

@@ -72,7 +72,8 @@ impl Fleet {
         let settings = self.parts.settings.borrow();
         let project = settings.projects.iter().find(|project| project.name == agent.project);
         let repository = project.and_then(|project| project.repository.clone());
-        Some(Whose { agent: agent.id, name: name.clone(), repository })
+        let slot = agent.slot.clone();
+        Some(Whose { agent: agent.id, name: name.clone(), slot, repository })
     }
 
     /// Lets go of sessions that outlive the daemon. Ends all others and waits until none is left;

@@ -1,7 +1,7 @@
 //! The fleet as its owner holds it, and what each mail does to it.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry as Slot},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry as Place},
     sync::Arc,
 };
 
@@ -28,7 +28,7 @@ use crate::{
     },
     auth::Projects,
     fleet::{
-        Agent, AgentId, AgentName, Life, Snapshot, Status, Task, TaskId, TaskStatus, Usage,
+        Agent, AgentId, AgentName, Life, Slot, Snapshot, Status, Task, TaskId, TaskStatus, Usage,
         lifecycle::{Effect, Request, Sign},
         snapshot::Member,
     },
@@ -282,6 +282,7 @@ impl Fleet {
             )));
         }
         self.room_for_a_task()?;
+        let slot = self.free_slot()?;
         self.remember(name, batch);
         let id = AgentId(self.next_agent);
         self.next_agent += 1;
@@ -291,6 +292,7 @@ impl Fleet {
             status: Status::Pending,
             role,
             project,
+            slot,
             last_task: None,
             created_at: now,
             updated_at: now,
@@ -298,6 +300,23 @@ impl Fleet {
         self.names.insert(id, name.clone());
         self.berths.insert(name.clone(), Berth::new(Life::new(agent)));
         Ok(())
+    }
+
+    /// A slot that no agent lives in; `None` on a machine without slots.
+    fn free_slot(&self) -> Result<Option<Slot>, FleetError> {
+        let Some(slots) = &self.parts.slots else { return Ok(None) };
+        let present = slots.all().map_err(FleetError::conflict)?;
+        let taken: HashSet<_> =
+            self.berths.values().filter_map(|berth| berth.life.agent.slot.as_ref()).collect();
+        let free = present.iter().find(|slot| !taken.contains(slot));
+        free.cloned().map(Some).ok_or_else(|| {
+            FleetError::conflict(format!(
+                "each of the {} slots of this machine has an agent; delete one, or make one more \
+                 slot: `{}`",
+                present.len(),
+                slots.one_more(&present)
+            ))
+        })
     }
 
     /// A task for an agent that may have one.
@@ -389,8 +408,8 @@ impl Fleet {
 
     /// Notes how an agent was before this batch, once.
     fn remember(&self, name: &AgentName, batch: &mut Batch) {
-        if let Slot::Vacant(slot) = batch.before.entry(name.clone()) {
-            slot.insert(self.berths.get(name).cloned());
+        if let Place::Vacant(place) = batch.before.entry(name.clone()) {
+            place.insert(self.berths.get(name).cloned());
         }
     }
 

@@ -31,6 +31,7 @@ use super::{
         StoreError,
         fleet_store::FleetStore,
         sessions::{Report, Sessions},
+        slots::Slots,
     },
     settings::Settings,
 };
@@ -130,6 +131,8 @@ pub struct Parts {
     pub store: Arc<dyn FleetStore>,
     /// How agents are run.
     pub sessions: Arc<dyn Sessions>,
+    /// Where agents can live; `None` if there is room for any number.
+    pub slots: Option<Arc<dyn Slots>>,
     /// Projects, roles, programs and limits.
     pub settings: watch::Receiver<Arc<Settings>>,
     /// Tasks are counted here.

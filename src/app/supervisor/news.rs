@@ -52,6 +52,11 @@ pub(super) fn words(cause: &Cause) -> Option<String> {
         Cause::Signaled(signal) => {
             Some(format!("the agent's program was ended by signal {signal}"))
         }
+        Cause::OutOfMemory => Some(
+            "the agent's program was ended because it ran out of memory; give it more with \
+             `systemctl edit fleet-agent@.service` (MemoryMax=), or give it smaller tasks"
+                .to_owned(),
+        ),
         Cause::Lost(why) => Some(format!("the agent was lost: {why}")),
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn of(
     Ok(SessionSpec {
         agent: agent.id,
         name: agent.name.clone(),
+        slot: agent.slot.clone(),
         project: project.name.clone(),
         repository: project.repository.clone(),
         program: Program {

@@ -171,6 +171,7 @@ pub(in crate::app) fn settings() -> Settings {
             environment: Vec::new(),
         }],
         fleet: FleetSettings {
+            slots: None,
             max_agents: 3,
             max_tasks: 2,
             max_log_bytes: 1024,
@@ -191,6 +192,7 @@ fn bench() -> Bench {
     let store = Arc::new(Store::default());
     let (sender, opened) = mpsc::channel(64);
     let (supervisor, revived) = Supervisor::revive(Parts {
+        slots: None,
         store: Arc::clone(&store) as _,
         sessions: Arc::new(Doubles(sender)),
         settings: watch::Sender::new(Arc::new(settings())).subscribe(),

@@ -63,6 +63,7 @@ fn the_fleet_has_limits_by_default() {
     let fleet = Machine::new().settings().fleet;
 
     let expected = FleetSettings {
+        slots: None,
         max_agents: 64,
         max_tasks: 16,
         max_log_bytes: 16 * 1024 * 1024,

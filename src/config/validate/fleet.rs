@@ -8,6 +8,7 @@ use crate::{app::settings::FleetSettings, fleet::Limits};
 impl Reader<'_> {
     pub(super) fn fleet(&mut self) -> FleetSettings {
         FleetSettings {
+            slots: self.path("fleet.slots"),
             max_agents: self.get("fleet.max_agents", value::count),
             max_tasks: self.get("fleet.max_tasks", value::count),
             max_log_bytes: self.get("fleet.max_log", value::size) as u64,

@@ -33,6 +33,7 @@ fn task(id: i64) -> Request {
 
 fn life() -> Life {
     Life::new(Agent {
+        slot: None,
         name: "sony".parse().unwrap(),
         id: AgentId(1),
         status: Status::Pending,

@@ -12,7 +12,7 @@ use crate::{
         StoreError,
         fleet_store::{Change, MAX_JOINED_BYTES, MAX_TRIMMED_ENTRIES},
     },
-    fleet::{Agent, AgentId, Entry, Task, TaskId},
+    fleet::{Agent, AgentId, Entry, Slot, Task, TaskId},
     stores::refusal::refused,
 };
 
@@ -44,9 +44,9 @@ pub(super) fn apply(db: &Connection, change: &Change) -> Result<(), Failure> {
 
 fn put_agent(db: &Connection, agent: &Agent, session: Option<&str>) -> Result<(), Failure> {
     const REPLACE: &str = "UPDATE agents SET name = ?2, status = ?3, role = ?4, project = ?5, \
-         last_task = ?6, session = ?7, created_at = ?8, updated_at = ?9 WHERE id = ?1";
+         last_task = ?6, session = ?7, created_at = ?8, updated_at = ?9, slot = ?10 WHERE id = ?1";
     const INSERT: &str = "INSERT INTO agents (id, name, status, role, project, last_task, session, \
-         created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+         created_at, updated_at, slot) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let columns = params![
         agent.id.0,
         agent.name.as_str(),
@@ -57,6 +57,7 @@ fn put_agent(db: &Connection, agent: &Agent, session: Option<&str>) -> Result<()
         session,
         micros(agent.created_at),
         micros(agent.updated_at),
+        agent.slot.as_ref().map(Slot::as_str),
     ];
     let named = |e: rusqlite::Error| match e.sqlite_error() {
         Some(e) if e.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE => name_taken(agent),

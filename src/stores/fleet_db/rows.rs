@@ -5,8 +5,8 @@ use rusqlite::{Row, types::Type};
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{
-    Agent, AgentId, AgentName, EntryKind, LogEntry, Question, Status, Task, TaskId, TaskStatus,
-    Usage,
+    Agent, AgentId, AgentName, EntryKind, LogEntry, Question, Slot, Status, Task, TaskId,
+    TaskStatus, Usage,
     task::{Choice, ChoiceKind},
 };
 
@@ -21,7 +21,7 @@ macro_rules! task_columns {
 macro_rules! agent_columns {
     () => {
         "a.id, a.name, a.status, a.role, a.project, a.last_task, a.created_at, a.updated_at, \
-         a.session"
+         a.slot, a.session"
     };
 }
 /// What [`entry`] reads, in its order.
@@ -33,7 +33,7 @@ macro_rules! entry_columns {
 pub(super) use {agent_columns, entry_columns, task_columns};
 
 /// How many columns an agent and its session take.
-pub(super) const AGENT_COLUMNS: usize = 9;
+pub(super) const AGENT_COLUMNS: usize = 10;
 
 /// A word in the database that this version has no meaning for.
 #[derive(Debug, thiserror::Error)]
@@ -51,11 +51,16 @@ pub(super) fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
         last_task: row.get(5)?,
         created_at: time(row, 6)?,
         updated_at: time(row, 7)?,
+        slot: row.get::<_, Option<String>>(8)?.map(|name| slot(8, name)).transpose()?,
     })
 }
 
 pub(super) fn session(row: &Row<'_>) -> rusqlite::Result<Option<String>> {
-    row.get(8)
+    row.get(9)
+}
+
+fn slot(at: usize, name: String) -> rusqlite::Result<Slot> {
+    Slot::new(&name).ok_or_else(|| senseless(at, Unknown(name, "slot")))
 }
 
 /// A task whose columns start at `first`.

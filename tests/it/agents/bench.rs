@@ -156,6 +156,7 @@ impl Bench {
 
 pub(super) fn spec(script: &str) -> SessionSpec {
     SessionSpec {
+        slot: None,
         agent: AGENT,
         name: "worker".parse().unwrap(),
         project: "project".to_owned(),

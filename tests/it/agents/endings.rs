@@ -108,12 +108,12 @@ async fn a_host_that_is_told_to_end_ends_everything() {
 #[tokio::test]
 async fn a_host_whose_connection_hangs_up_ends_everything_and_itself() {
     let bench = Bench::new();
-    let launched = bench.launcher.launch(AGENT).unwrap();
+    let launched = bench.launcher.launch(AGENT, None).unwrap();
     let mut link = Link::new(launched.stream, CancellationToken::new());
     let place = Place { directory: bench.workspace(), name: "worker".into(), agent: AGENT.0 };
     let workspace = Workspace { place, source: None, credentials: Vec::new(), confine: false };
     link.tell(Command::Prepare(workspace)).await;
-    assert!(matches!(link.next().await, Event::Prepared(_)));
+    assert!(matches!(link.next().await, Event::Prepared { .. }));
     let script = "trap '' TERM; setsid env -i sleep 1000 & yes & while :; do read x || :; done";
     let arguments = vec!["-c".to_owned(), script.to_owned()];
     let start = Start { program: "sh".into(), arguments, environment: Vec::new() };

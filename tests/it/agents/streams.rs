@@ -116,7 +116,8 @@ async fn a_command_that_is_canceled_or_fails_says_so() {
     session.end().await;
     bench.assert_gone();
     let (give, mut reports) = tokio::sync::mpsc::channel(1);
-    let whose = Whose { agent: AGENT, name: "worker".parse().unwrap(), repository: None };
+    let name = "worker".parse().unwrap();
+    let whose = Whose { agent: AGENT, name, slot: None, repository: None };
     bench.sessions.remove(whose, give);
     let news = reports.recv().await.unwrap().news;
     assert!(matches!(news, News::Ended(Cause::Closed)), "{news:?}");

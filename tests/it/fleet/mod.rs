@@ -25,8 +25,8 @@ use crate::support::{Builder, Response, TestDaemon, eventually, stderr};
 const PAGE: usize = 100;
 
 /// A daemon with its fleet, and a client of it.
-struct Fleet {
-    daemon: TestDaemon,
+pub(crate) struct Fleet {
+    pub(crate) daemon: TestDaemon,
     token: String,
 }
 
@@ -39,44 +39,44 @@ struct Entry {
 }
 
 /// A daemon whose own log is short, and whose fleet is configured so.
-fn builder(config: &str) -> Builder {
+pub(crate) fn builder(config: &str) -> Builder {
     TestDaemon::builder().env("FLEET_MCP_LOG", "info").config(config)
 }
 
 impl Fleet {
-    fn start(builder: Builder) -> Self {
+    pub(crate) fn start(builder: Builder) -> Self {
         let daemon = builder.start();
         let token = daemon.token();
         Self { daemon, token }
     }
 
     /// Stops the daemon, unless it has ended, and starts the next one.
-    fn restart(self) -> Self {
+    pub(crate) fn restart(self) -> Self {
         let daemon = self.daemon.restart();
         let token = daemon.token();
         Self { daemon, token }
     }
 
-    fn call(&self, tool: &str, arguments: &Value) -> Response {
+    pub(crate) fn call(&self, tool: &str, arguments: &Value) -> Response {
         let request = self.daemon.post(&format!("/mcp/{tool}"), arguments.to_string());
         request.bearer(&self.token).send()
     }
 
     /// A tool's result.
-    fn tool(&self, tool: &str, arguments: &Value) -> Value {
+    pub(crate) fn tool(&self, tool: &str, arguments: &Value) -> Value {
         let response = self.call(tool, arguments);
         assert_eq!(response.status, 200, "{tool} {arguments}: {}", response.body);
         response.json()
     }
 
-    fn fleetctl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn fleetctl(&self, arguments: &[&str]) -> String {
         let output = self.daemon.fleetctl(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// A new agent in an empty directory.
-    fn create(&self, name: &str, role: &str, task: &str) {
+    pub(crate) fn create(&self, name: &str, role: &str, task: &str) {
         self.create_on("scratch", name, role, task);
     }
 
@@ -85,20 +85,20 @@ impl Fleet {
         self.tool("create_agent", &new);
     }
 
-    fn assign(&self, name: &str, task: &str) {
+    pub(crate) fn assign(&self, name: &str, task: &str) {
         self.tool("start_agent_task", &json!({"agent_name": name, "task_description": task}));
     }
 
-    fn cancel(&self, name: &str) {
+    pub(crate) fn cancel(&self, name: &str) {
         self.tool("cancel_agent_task", &json!({"agent_name": name}));
     }
 
-    fn show(&self, name: &str) -> Value {
+    pub(crate) fn show(&self, name: &str) -> Value {
         self.tool("show_agent", &json!({"agent_name": name}))["agent"].take()
     }
 
     /// Waits as clients do, until the task is over or a person is needed.
-    fn wait(&self, name: &str) -> Value {
+    pub(crate) fn wait(&self, name: &str) -> Value {
         let wait = json!({"agent_name": name, "timeout_seconds": 50});
         let waited = self.tool("wait_for_agent", &wait);
         assert_ne!(waited["state"], "running", "{waited}");
@@ -106,7 +106,7 @@ impl Fleet {
     }
 
     /// Waits for the end of the task: the agent's status, the task's state, and its message.
-    fn outcome(&self, name: &str) -> [String; 3] {
+    pub(crate) fn outcome(&self, name: &str) -> [String; 3] {
         self.wait(name);
         let agent = self.show(name);
         let task = &agent["task"];
@@ -135,20 +135,20 @@ impl Fleet {
     }
 
     /// All that the agent said, one piece after the other.
-    fn messages(&self, name: &str) -> String {
+    pub(crate) fn messages(&self, name: &str) -> String {
         let said = self.log(name).into_iter().filter(|entry| entry.kind == "message");
         said.map(|entry| entry.content).collect()
     }
 
-    fn until_it_says(&self, name: &str, text: &str) {
+    pub(crate) fn until_it_says(&self, name: &str, text: &str) {
         eventually(text, || self.messages(name).contains(text).then_some(()));
     }
 
-    fn delete(&self, name: &str) {
+    pub(crate) fn delete(&self, name: &str) {
         self.tool("delete_agent", &json!({"agent_name": name}));
     }
 
-    fn until_deleted(&self, name: &str) {
+    pub(crate) fn until_deleted(&self, name: &str) {
         let gone = || self.call("show_agent", &json!({"agent_name": name})).status == 404;
         eventually("the agent is gone", || gone().then_some(()));
     }
@@ -158,7 +158,7 @@ impl Fleet {
     }
 
     /// All processes of the fleet but the daemon.
-    fn processes(&self) -> Vec<Process> {
+    pub(crate) fn processes(&self) -> Vec<Process> {
         processes_in(&self.daemon.home(), self.daemon.pid())
     }
 
@@ -181,7 +181,7 @@ impl Fleet {
     }
 
     /// Stops the daemon: no process is left.
-    fn stops_clean(self) -> Builder {
+    pub(crate) fn stops_clean(self) -> Builder {
         let (builder, pid) = (self.daemon.how().clone(), self.daemon.pid());
         drop(self);
         assert_eq!(processes_in(&builder.home(), pid), []);
@@ -196,7 +196,7 @@ fn entry(value: &Value) -> Entry {
 
 /// Whatever has to do with a home directory, by its environment, its working directory, the records
 /// of hosts, or because it descends from one that has; without the daemon.
-fn processes_in(home: &Path, daemon: u32) -> Vec<Process> {
+pub(crate) fn processes_in(home: &Path, daemon: u32) -> Vec<Process> {
     let daemon = daemon.cast_signed();
     let needle = home.as_os_str().as_bytes();
     let hosts = fs::read_dir(home.join(".fleet-mcp/hosts")).into_iter().flatten();

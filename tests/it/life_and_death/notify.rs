@@ -1,44 +1,9 @@
 //! What the service manager is told, and when.
 
-use std::{io::ErrorKind, os::unix::net::UnixDatagram, path::PathBuf};
-
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 
-use crate::support::{Builder, Control, Kept, PATIENCE, Request, Running, TestDaemon, stderr};
-
-/// A service manager's end of `NOTIFY_SOCKET`.
-struct Manager(UnixDatagram);
-
-impl Manager {
-    fn of(builder: Builder) -> (Self, Builder) {
-        let path: PathBuf = builder.home().join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        (Self(socket), builder.env("NOTIFY_SOCKET", path))
-    }
-
-    /// The next message, by lines.
-    fn next(&self) -> Vec<String> {
-        let mut message = [0; 4096];
-        let length = loop {
-            match self.0.recv(&mut message) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                received => break received.expect("a message"),
-            }
-        };
-        let message = String::from_utf8(message[..length].to_vec()).unwrap();
-        message.lines().map(str::to_owned).collect()
-    }
-
-    /// Nothing more is there.
-    fn is_silent(&self) -> bool {
-        self.0.set_nonblocking(true).unwrap();
-        let nothing = self.0.recv(&mut [0; 4096]).is_err();
-        self.0.set_nonblocking(false).unwrap();
-        nothing
-    }
-}
+use crate::support::{Control, Kept, Request, Running, TestDaemon, stderr};
 
 fn number(line: &str, name: &str) -> u64 {
     line.strip_prefix(name).unwrap_or_else(|| panic!("no {name} in {line}")).parse().unwrap()
@@ -50,8 +15,9 @@ fn monotonic() -> u64 {
 
 #[test]
 fn ready_is_said_once_every_listener_answers() {
-    let (manager, builder) = Manager::of(TestDaemon::builder());
+    let builder = TestDaemon::builder().supervised(0);
     let builder = builder.env("FLEET_MCP_LISTEN", "127.0.0.1:0,127.0.0.2:0");
+    let manager = builder.manager();
     let log = std::fs::File::create(builder.home().join("log")).unwrap();
     let mut command = builder.command(env!("CARGO_BIN_EXE_fleet-mcp"));
     let _daemon = Running::start(command.stderr(log));
@@ -75,8 +41,8 @@ fn ready_is_said_once_every_listener_answers() {
 
 #[test]
 fn reload_is_told_from_its_begin_to_its_end() {
-    let (manager, builder) = Manager::of(TestDaemon::builder().config(""));
-    let daemon = builder.start();
+    let daemon = TestDaemon::builder().config("").supervised(0).start();
+    let manager = daemon.manager();
     assert_eq!(manager.next()[0], "READY=1");
     let file = daemon.home().join(".config/fleet-mcp/config.toml");
 
@@ -105,39 +71,38 @@ fn reload_is_told_from_its_begin_to_its_end() {
 
 #[test]
 fn stopping_is_said_at_once_with_the_time_that_it_may_take() {
-    let (manager, builder) = Manager::of(TestDaemon::builder());
+    let builder = TestDaemon::builder().supervised(0);
     let mut daemon = builder.env("FLEET_MCP_HTTP_SHUTDOWN_TIMEOUT", "7s").start();
-    assert_eq!(manager.next()[0], "READY=1");
+    assert_eq!(daemon.manager().next()[0], "READY=1");
     let mut kept = Kept::open(daemon.address());
     kept.get("/health", None).unwrap();
 
     daemon.signal(Signal::SIGTERM);
-    let stopping = manager.next();
+    let stopping = daemon.manager().next();
 
     assert_eq!(stopping[0], "STOPPING=1");
     let extend = number(&stopping[1], "EXTEND_TIMEOUT_USEC=");
     assert!(extend >= 7_000_000, "{extend}");
     assert!(stopping[2].starts_with("STATUS=Stopping"), "{stopping:?}");
     assert_eq!(daemon.wait().code(), Some(0));
-    assert!(manager.is_silent());
+    assert!(daemon.manager().is_silent());
 }
 
 #[test]
 fn status_says_when_authentication_is_off() {
-    let (manager, builder) = Manager::of(TestDaemon::builder().auth(false));
-    let _daemon = builder.start();
+    let daemon = TestDaemon::builder().auth(false).supervised(0).start();
 
-    let ready = manager.next();
+    let ready = daemon.manager().next();
 
     assert!(ready[1].ends_with("; authentication OFF"), "{ready:?}");
 }
 
 #[test]
 fn nothing_is_said_by_a_start_that_fails() {
-    let (manager, builder) = Manager::of(TestDaemon::builder());
+    let builder = TestDaemon::builder().supervised(0).env("FLEET_MCP_LISTEN", "192.0.2.1:0");
 
-    let failed = builder.env("FLEET_MCP_LISTEN", "192.0.2.1:0").fails();
+    let failed = builder.fails();
 
     assert_eq!(failed.code, Some(1));
-    assert!(manager.is_silent());
+    assert!(builder.manager().is_silent());
 }

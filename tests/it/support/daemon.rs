@@ -18,7 +18,11 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::{Request, eventually, program::Failed};
+use super::{
+    Request, eventually,
+    manager::{Manager, activated},
+    program::Failed,
+};
 
 /// How to start a daemon. Authentication is on unless said otherwise.
 #[derive(Clone)]
@@ -29,6 +33,7 @@ pub(crate) struct Builder {
     uid: Option<u32>,
     umask: Option<&'static str>,
     stderr: Option<PathBuf>,
+    manager: Option<Arc<Manager>>,
 }
 
 impl Builder {
@@ -41,6 +46,7 @@ impl Builder {
             uid: None,
             umask: None,
             stderr: None,
+            manager: None,
         };
         let home = builder.home().as_os_str().to_owned();
         builder
@@ -131,6 +137,22 @@ impl Builder {
         self
     }
 
+    /// Runs under a service manager, and agents in that many slots; in none if they are to be child
+    /// processes. It keeps what the daemon asks it to keep for the next one.
+    pub(crate) fn supervised(mut self, slots: usize) -> Self {
+        let manager = Manager::new(Arc::clone(&self.home), slots);
+        let directory = manager.slots().directory().to_owned();
+        let socket = manager.socket().to_owned();
+        self.manager = Some(Arc::new(manager));
+        let supervised = self.env("NOTIFY_SOCKET", socket);
+        if slots == 0 { supervised } else { supervised.env("FLEET_MCP_FLEET_SLOTS", directory) }
+    }
+
+    /// The service manager that it runs under.
+    pub(crate) fn manager(&self) -> &Manager {
+        self.manager.as_ref().expect("supervised")
+    }
+
     /// A program of ours, with this builder's environment, umask and user.
     pub(crate) fn command(&self, program: &str) -> Command {
         let program = match self.uid {
@@ -180,10 +202,21 @@ impl Builder {
 
     /// Starts the daemon and waits until it listens.
     pub(crate) fn start(self) -> TestDaemon {
-        let mut child = self
-            .command(env!("CARGO_BIN_EXE_fleet-mcp"))
+        let mut command = match &self.manager {
+            None => {
+                let mut command = self.command(env!("CARGO_BIN_EXE_fleet-mcp"));
+                command.stdin(Stdio::null());
+                command
+            }
+            Some(manager) => {
+                let mut command = self.command(activated().to_str().unwrap());
+                command.arg(env!("CARGO_BIN_EXE_fleet-mcp"));
+                manager.give(&mut command);
+                command
+            }
+        };
+        let mut child = command
             .args(&self.arguments)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(match &self.stderr {
                 None => Stdio::piped(),
@@ -260,6 +293,11 @@ impl TestDaemon {
 
     pub(crate) fn control_socket(&self) -> PathBuf {
         self.builder.control_socket()
+    }
+
+    /// The service manager that it runs under.
+    pub(crate) fn manager(&self) -> &Manager {
+        self.builder.manager()
     }
 
     /// How it was started.

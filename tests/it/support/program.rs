@@ -1,6 +1,10 @@
 //! Programs that a test starts itself, and what they print.
 
-use std::process::{Child, Command, Output};
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Output},
+    sync::Mutex,
+};
 
 /// How a daemon that did not come up ended.
 pub(crate) struct Failed {
@@ -37,4 +41,19 @@ pub(crate) fn stdout(output: &Output) -> &str {
 
 pub(crate) fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// A program of `tests/agents`: `cargo test` builds it beside the tests; `cargo test --test it` doesn't,
+/// and takes what is there.
+pub(crate) fn example(name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _built = ONE_AT_A_TIME.lock().unwrap();
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.ancestors().nth(2).unwrap().join("examples").join(name);
+    if !program.exists() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--example", name]);
+        assert!(build.status().unwrap().success());
+    }
+    program
 }

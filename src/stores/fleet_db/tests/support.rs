@@ -48,6 +48,7 @@ pub(super) fn at(micros: i64) -> Timestamp {
 
 pub(super) fn agent(id: i64) -> Agent {
     Agent {
+        slot: None,
         name: format!("a{id}").parse().unwrap(),
         id: AgentId(id),
         status: Status::Idle,

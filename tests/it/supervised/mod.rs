@@ -1,0 +1,4 @@
+//! The daemon under a service manager: agents in slots, descriptors that outlive it.
+
+mod listeners;
+mod slots;
