@@ -80,7 +80,12 @@ impl App {
             public_url: settings.http.public_url.clone(),
             auth_enforced: self.enforces_auth(),
             token_file: settings.auth.token_file.clone(),
-            warnings: self.all_warnings(token_file_state.as_ref(), self.tokens.obstacle().await),
+            warnings: {
+                let obstacle = self.tokens.obstacle().await;
+                let mut all = self.all_warnings(token_file_state.as_ref(), obstacle);
+                all.extend(grants_warning(&self.tokens.grants_state().await));
+                all
+            },
             token_file_state,
             primary: self.tokens.source().clone(),
             tokens: self.tokens.overview(),
@@ -133,6 +138,23 @@ fn exposure(enforced: bool, listeners: &[SocketAddr]) -> Option<String> {
          use it; set auth.enabled (FLEET_MCP_AUTH_ENABLED=true)"
             .to_owned()
     })
+}
+
+fn grants_warning(state: &FileState) -> Option<String> {
+    match state {
+        FileState::Current => None,
+        FileState::Missing => Some(
+            "tokens.json was deleted; named tokens in memory stay valid until the restart, and the \
+             next change of one writes all of them anew"
+                .to_owned(),
+        ),
+        FileState::Differs => Some(
+            "tokens.json was changed by somebody else, and no token can be changed until `fleetctl \
+             reload` takes it over"
+                .to_owned(),
+        ),
+        FileState::Unusable(why) => Some(format!("the next start will stop: {why}")),
+    }
 }
 
 fn file_warning(state: &FileState) -> Option<String> {

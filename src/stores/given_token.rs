@@ -132,7 +132,7 @@ impl TokenStore for CredentialToken {
         match self.read() {
             Ok(token) if token.secret.digest() == *in_force => FileState::Current,
             Ok(_) => FileState::Differs,
-            Err(error) => FileState::Unusable(format!("{}; {}", error.what, error.help)),
+            Err(error) => FileState::Unusable(error.in_one_line()),
         }
     }
 }

@@ -9,12 +9,15 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use zeroize::Zeroizing;
+
+use self::format::Flaw;
 use super::{
     refusal::refused,
     safe_dir::{SafeDir, Upkeep, Whose, move_away},
 };
 use crate::{
-    app::ports::{Grant, GrantStore, StoreError},
+    app::ports::{FileState, Grant, GrantStore, StoreError},
     auth::Digest,
 };
 
@@ -39,6 +42,27 @@ impl GrantFile {
         Self { dir: state_dir.to_owned(), path: state_dir.join(NAME), known: Mutex::default() }
     }
 
+    fn read(&self, upkeep: Upkeep) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        match SafeDir::open(&self.dir, Whose::Ours, upkeep)? {
+            Some(dir) => dir.read(NAME.as_ref(), format::MAX_BYTES),
+            None => Ok(None),
+        }
+    }
+
+    fn parse(&self, content: &[u8]) -> Result<Vec<Grant>, StoreError> {
+        format::parse(content).map_err(|flaw| {
+            let shown = self.path.display();
+            let help = match flaw {
+                Flaw::Newer(_) => "run the fleet-mcp that wrote it, or a later one".to_owned(),
+                _ => format!(
+                    "restore it, or move it away with `{}`: then no named token counts",
+                    move_away(&self.path)
+                ),
+            };
+            refused(format!("can't understand the tokens in `{shown}`: {flaw}"), help)
+        })
+    }
+
     fn remember(&self, content: Option<&[u8]>) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = content.map(Digest::of);
     }
@@ -55,25 +79,8 @@ impl GrantStore for GrantFile {
     }
 
     fn load(&self) -> Result<Option<Vec<Grant>>, StoreError> {
-        let dir = SafeDir::open(&self.dir, Whose::Ours, Upkeep::Tighten)?;
-        let content = match &dir {
-            Some(dir) => dir.read(NAME.as_ref(), format::MAX_BYTES)?,
-            None => None,
-        };
-        let grants = content.as_ref().map(|bytes| format::parse(bytes)).transpose();
-        let grants = grants.map_err(|flaw| {
-            let shown = self.path.display();
-            let help = match flaw {
-                format::Flaw::Newer(_) => {
-                    "run the fleet-mcp that wrote it, or a later one".to_owned()
-                }
-                _ => format!(
-                    "restore it, or move it away with `{}`: then no named token counts",
-                    move_away(&self.path)
-                ),
-            };
-            refused(format!("can't understand the tokens in `{shown}`: {flaw}"), help)
-        })?;
+        let content = self.read(Upkeep::Tighten)?;
+        let grants = content.as_ref().map(|bytes| self.parse(bytes)).transpose()?;
         self.remember(content.as_ref().map(|bytes| bytes.as_slice()));
         Ok(grants)
     }
@@ -103,5 +110,15 @@ impl GrantStore for GrantFile {
         }
         self.remember(Some(&content));
         Ok(())
+    }
+
+    fn state(&self) -> FileState {
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.read(Upkeep::Leave).map(|content| content.map(|bytes| Digest::of(&bytes))) {
+            Ok(present) if present == known => FileState::Current,
+            Ok(None) => FileState::Missing,
+            Ok(Some(_)) => FileState::Differs,
+            Err(error) => FileState::Unusable(error.in_one_line()),
+        }
     }
 }

@@ -124,12 +124,7 @@ impl TokenStore for TokenFile {
             Ok(None) => FileState::Missing,
             Ok(Some(file)) if file.token.secret.digest() == *in_force => FileState::Current,
             Ok(Some(_)) => FileState::Differs,
-            Err(StoreError { what, help, source: None }) => {
-                FileState::Unusable(format!("{what}; {help}"))
-            }
-            Err(StoreError { what, help, source: Some(cause) }) => {
-                FileState::Unusable(format!("{what}: {cause}; {help}"))
-            }
+            Err(error) => FileState::Unusable(error.in_one_line()),
         }
     }
 }

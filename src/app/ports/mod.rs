@@ -23,6 +23,16 @@ pub struct StoreError {
     pub source: Option<io::Error>,
 }
 
+impl StoreError {
+    /// All of it, for where there is one line for it.
+    pub fn in_one_line(&self) -> String {
+        match &self.source {
+            None => format!("{}; {}", self.what, self.help),
+            Some(cause) => format!("{}: {cause}; {}", self.what, self.help),
+        }
+    }
+}
+
 /// Rereads what can be reread while the daemon runs; the program provides it.
 pub trait Reload: Send + Sync + 'static {
     /// Rereads configuration and certificates and reopens the access log. All or nothing: if

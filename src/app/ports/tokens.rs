@@ -100,4 +100,7 @@ pub trait GrantStore: Send + Sync + 'static {
     /// When the file is not what was last read or written here, or the disk refuses; then the old
     /// file is still there.
     fn save(&self, grants: &[Grant]) -> Result<(), StoreError>;
+
+    /// Compares the file with what was last read or written here. Changes nothing.
+    fn state(&self) -> FileState;
 }

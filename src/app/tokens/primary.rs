@@ -133,6 +133,12 @@ impl Tokens {
         self.blocking(move |stores| stores.primary.state(&digest)).await.ok()
     }
 
+    /// How the named tokens' file compares with what this daemon knows of it.
+    pub async fn grants_state(&self) -> FileState {
+        let state = self.blocking(|stores| stores.grants.state()).await;
+        state.unwrap_or_else(|error| FileState::Unusable(error.to_string()))
+    }
+
     /// Why there can be no primary token: what is wrong with its file, while none is in force.
     pub async fn obstacle(&self) -> Option<String> {
         if self.primary().is_some() {
