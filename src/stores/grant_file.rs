@@ -114,10 +114,15 @@ impl GrantStore for GrantFile {
 
     fn state(&self) -> FileState {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.read(Upkeep::Leave).map(|content| content.map(|bytes| Digest::of(&bytes))) {
-            Ok(present) if present == known => FileState::Current,
+        match self.read(Upkeep::Leave) {
+            Ok(present) if present.as_ref().map(|bytes| Digest::of(bytes)) == known => {
+                FileState::Current
+            }
             Ok(None) => FileState::Missing,
-            Ok(Some(_)) => FileState::Differs,
+            Ok(Some(other)) => match self.parse(&other) {
+                Ok(_) => FileState::Differs,
+                Err(error) => FileState::Unusable(error.in_one_line()),
+            },
             Err(error) => FileState::Unusable(error.in_one_line()),
         }
     }

@@ -34,6 +34,7 @@ mod specification;
 mod supervised;
 mod tls;
 mod token_file;
+mod tokens;
 mod while_off;
 
 mod architecture;

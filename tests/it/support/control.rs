@@ -20,10 +20,25 @@ impl Control {
     /// # Errors
     /// When nobody listens, or the answer breaks off.
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &str) -> io::Result<Response> {
+        self.send(method, path, headers, "")
+    }
+
+    /// Posts a JSON object.
+    ///
+    /// # Errors
+    /// As [`Control::ask`].
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> io::Result<Response> {
+        let body = body.to_string();
+        let headers =
+            format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        self.send("POST", path, &headers, &body)
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> io::Result<Response> {
         let mut stream = UnixStream::connect(&self.0)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n{body}"
         );
         stream.write_all(head.as_bytes())?;
         let mut bytes = Vec::new();

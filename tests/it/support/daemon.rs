@@ -320,7 +320,17 @@ impl TestDaemon {
 
     /// Rotates the token and returns the new one.
     pub(crate) fn rotate(&self) -> String {
-        let output = self.fleetctl(&["rotate"]);
+        self.secret_of(&["rotate"])
+    }
+
+    /// Makes a named token, with these options of `fleetctl token create`; its secret.
+    pub(crate) fn create_token(&self, name: &str, options: &[&str]) -> String {
+        self.secret_of(&[&["token", "create", name], options].concat())
+    }
+
+    /// Runs a `fleetctl` command that prints a secret.
+    pub(crate) fn secret_of(&self, command: &[&str]) -> String {
+        let output = self.fleetctl(command);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let token = String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
         self.watch_for(&token);
