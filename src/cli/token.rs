@@ -43,7 +43,7 @@ pub(super) enum TokenVerb {
 pub(super) struct Create {
     /// A name: a-z, 0-9, `.`, `_`, `@` and `-`
     name: String,
-    /// What it allows: read, task (start, cancel and answer), manage (create, delete and restart), metrics
+    /// What it allows: read, task (start, cancel, answer and publish), manage (create, delete and restart), metrics
     #[arg(long, value_name = "SCOPE", value_delimiter = ',', default_value = "read")]
     scope: Vec<String>,
     /// Only agents of these projects exist for it [default: all]

@@ -58,6 +58,8 @@ impl Tokens {
         let name = TokenName::primary();
         let own = grants.iter().position(|grant| grant.token.name == name);
         let own = own.map(|at| grants.remove(at));
+        // What overlaps with the file's secret has nothing to do with one from elsewhere.
+        let own = own.filter(|_| self.stores.source == PrimarySource::File);
         self.take_over(grants, &Principal::Local { uid: 0 });
         if let Some(primary) = &primary {
             self.publish(&name, with_overlaps(primary, own));
