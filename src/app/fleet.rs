@@ -50,6 +50,11 @@ pub struct Fleet<'a> {
 }
 
 impl App {
+    /// Returns once the fleet's owner has answered; never, if it hangs.
+    pub async fn fleet_answers(&self) {
+        self.supervisor.ping().await;
+    }
+
     /// The fleet as it is now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.fleet.borrow().clone()

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     auth::{Refusal, Source},
-    fleet::Status as AgentStatus,
+    fleet::{Status as AgentStatus, TaskStatus},
 };
 
 /// What `fleetctl status` shows.
@@ -98,6 +98,22 @@ impl App {
         }
     }
 
+    /// How the daemon is, in one line.
+    pub fn summary(&self) -> String {
+        let at: Vec<_> = self.listeners().iter().map(ToString::to_string).collect();
+        let auth = if self.enforces_auth() { "on" } else { "OFF" };
+        let fleet = self.snapshot();
+        let tasks = fleet.agents.values().filter_map(|member| member.task.as_ref());
+        let running = tasks.filter(|task| task.status == TaskStatus::Running).count();
+        let refused: u64 = self.refusals.counts().iter().map(|(_, count)| count).sum();
+        format!(
+            "Serving on {}; authentication {auth}; {}, {} running; {refused} refused",
+            at.join(", "),
+            counted(fleet.agents.len(), "agent"),
+            counted(running, "task"),
+        )
+    }
+
     /// Slots that are there no more count as none, even if agents live in them.
     fn count(&self, slots: &dyn Slots) -> SlotCount {
         let present = slots.all().unwrap_or_default();
@@ -129,6 +145,10 @@ impl App {
     pub fn exposure_warning(&self) -> Option<String> {
         exposure(self.enforces_auth(), self.listeners())
     }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn exposure(enforced: bool, listeners: &[SocketAddr]) -> Option<String> {

@@ -7,11 +7,12 @@ mod failure;
 mod figures;
 mod fleet;
 mod listen;
+mod pulse;
 mod reload;
 mod serve;
 mod tokens;
 
-use std::{os::unix::net::UnixListener, sync::Arc};
+use std::{os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -31,8 +32,14 @@ use crate::{
     exit::Exit,
     log,
     stores::StateDir,
-    systemd::store::{self, Inherited},
+    systemd::{
+        notify::MoreTime,
+        store::{self, Inherited},
+    },
 };
+
+/// How long the start may take, with a large fleet on a slow disk: then it hangs.
+const START_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Runs the program.
 pub fn main() -> Exit {
@@ -127,6 +134,7 @@ fn start(
     clock: Arc<dyn Clock>,
     mut inherited: Inherited,
 ) -> Result<(), Failure> {
+    let more_time = MoreTime::until_dropped(START_TIMEOUT);
     let settings = Arc::new(loaded.settings);
     let warnings = loaded.warnings;
     let _lock = StateDir::open(&settings.state_dir)?;
@@ -151,7 +159,8 @@ fn start(
         .enable_all()
         .build()
         .map_err(|error| Failure::new("can't start the runtime").caused_by(error))?;
-    let served = runtime.block_on(serve::run(app, revived, recording, sources, log, inherited));
+    let served =
+        runtime.block_on(serve::run(app, revived, recording, sources, log, inherited, more_time));
     // Hangs up on the agents' hosts. The lock is held until they are gone.
     drop(runtime);
     fleet::await_end();

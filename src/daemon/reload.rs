@@ -40,13 +40,6 @@ impl Reloader {
         Self { app, sources, log, certificate, reloading: Mutex::new(()) }
     }
 
-    /// The daemon's state in one line, for the service manager.
-    pub(super) fn summary(&self) -> String {
-        let at: Vec<_> = self.app.listeners().iter().map(ToString::to_string).collect();
-        let auth = if self.app.enforces_auth() { "on" } else { "OFF" };
-        format!("Serving on {}; authentication {auth}", at.join(", "))
-    }
-
     async fn reload_now(&self) -> Result<Reloaded, ReloadError> {
         let _one_at_a_time = self.reloading.lock().await;
         notify::reloading();
@@ -55,7 +48,7 @@ impl Reloader {
             Ok(reloaded) => tell(reloaded),
             Err(error) => audit::reload_refused(&error.problems),
         }
-        notify::ready(&self.summary());
+        notify::ready(&self.app.summary());
         outcome
     }
 

@@ -6,11 +6,16 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    task::JoinHandle,
+    task::{AbortHandle, JoinHandle},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{failure::Failure, listen, reload::Reloader};
+use super::{
+    failure::Failure,
+    listen,
+    pulse::{self, Vitals},
+    reload::Reloader,
+};
 use crate::{
     app::{
         App, Phase, audit,
@@ -29,11 +34,16 @@ use crate::{
     http::{server::Server, tls},
     log,
     stores::{self, Whose},
-    systemd::{notify, store::Inherited},
+    systemd::{
+        notify::{self, MoreTime},
+        store::Inherited,
+    },
 };
 
 /// How often refusals of minutes that are over are summed up.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the end may take after the last request, and after the agents' programs: then it hangs.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the last events may take to be durable.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -59,6 +69,7 @@ pub(super) async fn run(
     sources: &Sources,
     log: &Arc<log::Guard>,
     inherited: Inherited,
+    mut more_time: MoreTime,
 ) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let settings = app.settings();
@@ -95,13 +106,19 @@ pub(super) async fn run(
     let tending = tokio::spawn(async move { tended.tend().await });
     // Clients may have queued up while it started, and this is what they came for.
     app.enter(Phase::Ready);
-    let server = Server::start(Arc::clone(&app), listeners, certificates);
+    let server = Server::start(Arc::clone(&app), listeners, notify::is_supervised(), certificates);
     audit::daemon_started(env!("CARGO_PKG_VERSION"), app.listeners(), app.enforces_auth());
-    notify::ready(&reloader.summary());
+    more_time.enough();
+    notify::ready(&app.summary());
+    let telling = tell(&app, &server, &settings);
 
     signals.until_end(&app, &reloader).await;
 
-    let limit = app.settings().http.shutdown_timeout;
+    let settings = app.settings();
+    let limit = settings.http.shutdown_timeout;
+    let grace = Duration::from_secs(settings.fleet.close_grace_secs.into());
+    let _more_time = MoreTime::until_dropped(limit + grace + END_TIMEOUT);
+    telling.status.abort();
     // First, so that whoever learns that it stops learns too that the connection ends.
     let drained = server.stop(limit);
     app.enter(Phase::Stopping);
@@ -111,6 +128,7 @@ pub(super) async fn run(
         () = drained => {}
         () = signals.end() => tracing::warn!("told to stop again: ending at once"),
     }
+    telling.life.abort();
     end_of_control.cancel();
     // Agents end with the daemon, and are waited for. The fleet has its own limits of time.
     end_of_fleet.cancel();
@@ -131,6 +149,29 @@ pub(super) async fn run(
         tracing::warn!("the last events were not recorded: the disk did not take them in time");
     }
     Ok(())
+}
+
+/// What tells the service manager how the daemon is.
+struct Telling {
+    status: AbortHandle,
+    life: AbortHandle,
+}
+
+fn tell(app: &Arc<App>, server: &Arc<Server>, settings: &Settings) -> Telling {
+    let control_socket = settings.control_socket.clone();
+    let vitals = Vitals { app: Arc::clone(app), server: Arc::clone(server), control_socket };
+    let app = Arc::clone(app);
+    let status = async move {
+        if notify::is_supervised() {
+            pulse::tell_status(app).await;
+        }
+    };
+    let life = async move {
+        if let Some(within) = notify::watchdog() {
+            vitals.show(within).await;
+        }
+    };
+    Telling { status: tokio::spawn(status).abort_handle(), life: tokio::spawn(life).abort_handle() }
 }
 
 fn announce(app: &App, listeners: &[TcpListener]) -> Result<(), Failure> {

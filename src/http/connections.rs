@@ -117,19 +117,39 @@ impl Connections {
         }
     }
 
+    /// The number that tells connections from those that come later.
+    pub(super) fn newest(&self) -> u64 {
+        self.next.load(Relaxed)
+    }
+
+    /// Whether any from before `newest` waits for a request.
+    pub(super) fn waiting(&self, newest: u64) -> bool {
+        self.lock().iter().any(|(number, connection)| *number < newest && waits(connection))
+    }
+
+    /// Ends those from before `newest` that have waited for a request for so long.
+    pub(super) fn end_resting(&self, newest: u64, age: Duration) {
+        let open = self.lock();
+        let old = open.iter().filter(|(number, _)| **number < newest).map(|(_, open)| open);
+        let resting = old.filter(|connection| waits(connection) && connection.phase().1 >= age);
+        resting.for_each(|connection| connection.end.cancel());
+    }
+
     /// Ends those that wait for a request.
     pub(super) fn end_waiting(&self) {
         let open = self.lock();
-        let waiting = open.values().filter(|connection| {
-            let waits = matches!(connection.phase().0, Phase::Header | Phase::Idle);
-            waits && connection.stalled().is_none()
-        });
+        let waiting = open.values().filter(|connection| waits(connection));
         waiting.for_each(|connection| connection.end.cancel());
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether its client has got all and may bring a request.
+fn waits(connection: &Connection) -> bool {
+    matches!(connection.phase().0, Phase::Header | Phase::Idle) && connection.stalled().is_none()
 }
 
 /// Those that were not told to end yet.

@@ -1,6 +1,14 @@
 //! The accept loop and what happens on each connection.
 
-use std::{convert::Infallible, future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use http::{HeaderValue, Request, Response, header::CONNECTION};
@@ -10,7 +18,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -31,6 +39,14 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
 /// How long kept connections may still bring a request once the daemon was told to stop.
 const LINGER: Duration = Duration::from_secs(1);
+/// The same where new clients are served meanwhile, since the client's last answer.
+const SEE_OFF: Duration = Duration::from_secs(5);
+/// How often it is looked whether all were seen off.
+const SEE_OFF_PAUSE: Duration = Duration::from_millis(50);
+/// How often an accept loop that waits shows that it is alive.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long there may be no such sign of a loop that is.
+const BEAT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a closing connection is read on, so that its client gets the whole answer.
 const LINGERING_CLOSE: Duration = Duration::from_secs(2);
 /// How long to wait when the kernel has no descriptor or memory for another connection.
@@ -48,15 +64,22 @@ pub struct Server {
     tls: Tls,
     connections: Arc<Connections>,
     tasks: TaskTracker,
-    /// No new connections; each answer is the last on its connection.
+    /// Clients that come while this server is stopped wait for the next one.
+    outlives: bool,
+    /// When each accept loop was last seen alive.
+    beats: Vec<Beat>,
+    /// Each answer is the last on its connection.
+    closing: CancellationToken,
+    /// No new connections.
     stopping: CancellationToken,
     /// Whatever is still open ends now.
     ending: CancellationToken,
 }
 
 impl Server {
-    /// Accepts on these listeners until [`Server::stop`].
-    pub fn start(app: Arc<App>, listeners: Vec<TcpListener>, tls: Tls) -> Arc<Self> {
+    /// Accepts on these listeners until [`Server::stop`]. `outlive` says that they stay open then: for
+    /// the next server.
+    pub fn start(app: Arc<App>, listeners: Vec<TcpListener>, outlive: bool, tls: Tls) -> Arc<Self> {
         let ending = CancellationToken::new();
         let server = Arc::new(Self {
             router: super::router(&app, ending.clone()),
@@ -64,26 +87,42 @@ impl Server {
             app,
             tls,
             tasks: TaskTracker::new(),
+            outlives: outlive,
+            beats: listeners.iter().map(|_| Beat::default()).collect(),
+            closing: CancellationToken::new(),
             stopping: CancellationToken::new(),
             ending,
         });
-        for listener in listeners {
-            tokio::spawn(Arc::clone(&server).accept(listener));
+        for (listener, beat) in listeners.into_iter().zip(server.beats.clone()) {
+            server.tasks.spawn(Arc::clone(&server).accept(listener, beat));
         }
         tokio::spawn(Arc::clone(&server).sweep());
         server
     }
 
-    /// Stops accepting, and makes each answer the last on its connection, at once. The future lets
-    /// requests in flight finish within the limit, then ends the rest.
+    /// Makes each answer the last on its connection, at once, and stops accepting: at once, too,
+    /// unless the listeners outlive this server. The future lets requests in flight finish within the
+    /// limit, then ends the rest.
     pub fn stop(&self, limit: Duration) -> impl Future<Output = ()> {
-        self.stopping.cancel();
-        self.tasks.close();
+        self.closing.cancel();
+        if !self.outlives {
+            self.stopping.cancel();
+        }
         self.drain(limit)
+    }
+
+    /// Whether connections are being accepted, or were until it was told to stop.
+    pub fn is_alive(&self) -> bool {
+        self.closing.is_cancelled() || self.beats.iter().all(Beat::is_recent)
     }
 
     async fn drain(&self, limit: Duration) {
         let drain = async {
+            if self.outlives {
+                self.see_off().await;
+                self.stopping.cancel();
+            }
+            self.tasks.close();
             let mut pause = LINGER;
             while timeout(pause, self.tasks.wait()).await.is_err() {
                 self.connections.end_waiting();
@@ -91,6 +130,8 @@ impl Server {
             }
         };
         let drained = timeout(limit, drain).await;
+        self.stopping.cancel();
+        self.tasks.close();
         self.ending.cancel();
         if drained.is_err() {
             tracing::warn!(open = self.tasks.len(), "ended requests that were still in flight");
@@ -98,34 +139,48 @@ impl Server {
         }
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
+    /// Waits until those who were there when the stop began have had their last answer. Who is about
+    /// to send a request on a kept connection must not be cut off: many clients never try again.
+    /// New ones are served meanwhile, so that nobody waits for them.
+    async fn see_off(&self) {
+        let newest = self.connections.newest();
+        let begin = Instant::now();
+        let at_least = begin + LINGER;
+        while self.connections.waiting(newest) && begin.elapsed() < SEE_OFF {
+            sleep(SEE_OFF_PAUSE).await;
+            if at_least <= Instant::now() {
+                self.connections.end_resting(newest, SEE_OFF);
+            }
+        }
+        self.connections.end_resting(newest, Duration::ZERO);
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, beat: Beat) {
         let mut complained = None;
-        while let Some((stream, peer, registered)) = self
+        while let Some((stream, peer)) = self
             .stopping
-            .run_until_cancelled(self.next_connection(&listener, &mut complained))
+            .run_until_cancelled(beat.during(self.next_client(&listener, &mut complained)))
             .await
         {
+            // Only now: nobody is sent away for a client that has not come. And whoever has come is
+            // served, whatever happens meanwhile.
+            let limit = || self.app.settings().http.max_connections;
+            let source = Source::of(peer.ip());
+            let registered = beat.during(self.connections.admit(source, limit)).await;
             let server = Arc::clone(&self);
             self.tasks.spawn(async move { server.serve(stream, peer, registered).await });
         }
     }
 
-    async fn next_connection(
+    /// Cancel safe.
+    async fn next_client(
         &self,
         listener: &TcpListener,
         complained: &mut Option<Instant>,
-    ) -> (TcpStream, SocketAddr, Registered) {
+    ) -> (TcpStream, SocketAddr) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => {
-                    // Only now: nobody is sent away for a client that has not come.
-                    let limit = || self.app.settings().http.max_connections;
-                    return (
-                        stream,
-                        peer,
-                        self.connections.admit(Source::of(peer.ip()), limit).await,
-                    );
-                }
+                Ok(client) => return client,
                 // The client went away before we came to it.
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
@@ -162,7 +217,7 @@ impl Server {
                 let accepted = tokio::select! {
                     accepted = handshake => accepted.ok(),
                     () = connection.end.cancelled() => None,
-                    () = self.stopping.cancelled() => None,
+                    () = self.ending.cancelled() => None,
                 };
                 if let Some(stream) = accepted {
                     self.serve_http(stream, peer, connection).await;
@@ -212,10 +267,41 @@ impl Server {
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(Arc::clone(&busy.0));
         let mut response = self.router.clone().call(request.map(Body::new)).await?;
-        if self.stopping.is_cancelled() {
+        if self.closing.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response.map(|body| Body::new(Guarded::new(body, busy))))
+    }
+}
+
+/// When something was last seen alive.
+#[derive(Clone)]
+struct Beat(Arc<Mutex<Instant>>);
+
+impl Default for Beat {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Beat {
+    /// Beats as long as this waits.
+    async fn during<T>(&self, wait: impl Future<Output = T>) -> T {
+        let mut wait = pin!(wait);
+        loop {
+            *self.last() = Instant::now();
+            if let Ok(done) = timeout(BEAT, wait.as_mut()).await {
+                return done;
+            }
+        }
+    }
+
+    fn is_recent(&self) -> bool {
+        self.last().elapsed() < BEAT_TIMEOUT
+    }
+
+    fn last(&self) -> MutexGuard<'_, Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

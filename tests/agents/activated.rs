@@ -27,6 +27,8 @@ fn main() -> ExitCode {
             .env("LISTEN_FDNAMES", names);
     }
     if std::env::var_os("WATCHDOG_USEC").is_some() {
+        // As systemd does; a test may want to see what becomes of another's.
+        let pid = std::env::var("FOREIGN_WATCHDOG_PID").unwrap_or(pid);
         command.env("WATCHDOG_PID", pid);
     }
     let _ = command.exec();

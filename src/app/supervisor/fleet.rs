@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Asked, MAX_REPORTS, Parts, Wish,
+    Asked, MAX_REPORTS, Parts, Requests, Wish,
     batch::{Batch, Deed, Mail},
     berth::Berth,
     news, work,
@@ -40,7 +40,7 @@ const LOG_SLACK: u64 = 8;
 /// A fleet that was revived and waits to be set to work.
 pub struct Revived {
     fleet: Fleet,
-    wishes: mpsc::Receiver<Asked>,
+    requests: Requests,
     reports: mpsc::Receiver<Report>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     /// What is to be done first.
@@ -63,7 +63,7 @@ impl Revived {
     /// Works until `stop`; then ends all sessions, leaves agents as they are in the store, and
     /// returns.
     pub async fn work(self, stop: CancellationToken) {
-        work(self.fleet, self.wishes, self.reports, self.snapshot, self.mails, stop).await;
+        work(self.fleet, self.requests, self.reports, self.snapshot, self.mails, stop).await;
     }
 }
 
@@ -79,10 +79,7 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    pub(super) fn revive(
-        parts: Parts,
-        wishes: mpsc::Receiver<Asked>,
-    ) -> Result<Revived, StoreError> {
+    pub(super) fn revive(parts: Parts, requests: Requests) -> Result<Revived, StoreError> {
         let StoredFleet { agents, next_agent, next_task } = parts.store.load()?;
         let (to_us, reports) = mpsc::channel(MAX_REPORTS);
         let mut fleet = Self {
@@ -108,7 +105,7 @@ impl Fleet {
                 .collect(),
         });
         let snapshot = watch::Sender::new(Arc::clone(&fleet.snapshot));
-        Ok(Revived { fleet, wishes, reports, snapshot, mails: vec![Mail::Revive] })
+        Ok(Revived { fleet, requests, reports, snapshot, mails: vec![Mail::Revive] })
     }
 
     /// Steps through the mails, commits what has changed and carries it out: the mails that come of it

@@ -110,6 +110,14 @@ impl Wish {
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     wishes: mpsc::Sender<Asked>,
+    pings: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+/// Where they arrive.
+struct Requests {
+    wishes: mpsc::Receiver<Asked>,
+    /// To be answered at each turn of the supervisor.
+    pings: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 type Reply = oneshot::Sender<Result<Arc<Member>, FleetError>>;
@@ -147,9 +155,19 @@ impl Supervisor {
     /// # Errors
     /// When the store can't be read.
     pub fn revive(parts: Parts) -> Result<(Self, Revived), StoreError> {
-        let (wishes, requests) = mpsc::channel(MAX_REQUESTS);
-        let revived = Fleet::revive(parts, requests)?;
-        Ok((Self { wishes }, revived))
+        let (wishes, asked) = mpsc::channel(MAX_REQUESTS);
+        let (pings, pinged) = mpsc::channel(1);
+        let revived = Fleet::revive(parts, Requests { wishes: asked, pings: pinged })?;
+        Ok((Self { wishes, pings }, revived))
+    }
+
+    /// Returns once the supervisor has turned to what it is asked; never, if it hangs or has ended.
+    /// To be given up on after a time.
+    pub async fn ping(&self) {
+        let (pong, answer) = oneshot::channel();
+        if self.pings.send(pong).await.is_err() || answer.await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Has a wish of somebody who may see these projects fulfilled: returns once that is durable and
@@ -191,12 +209,13 @@ impl Supervisor {
 /// Works until `stop`; then ends all sessions, leaves agents as they are in the store, and returns.
 async fn work(
     mut fleet: Fleet,
-    mut wishes: mpsc::Receiver<Asked>,
+    requests: Requests,
     mut reports: mpsc::Receiver<Report>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     mut mails: Vec<Mail>,
     stop: CancellationToken,
 ) {
+    let Requests { mut wishes, mut pings } = requests;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -205,9 +224,14 @@ async fn work(
                 biased;
                 () = stop.cancelled() => break,
                 Some(asked) = wishes.recv() => mails.push(Mail::Wish(asked)),
+                Some(ping) = pings.recv() => drop(ping.send(())),
                 Some(report) = reports.recv() => mails.push(Mail::Report(report)),
                 _ = ticks.tick() => mails.push(Mail::Tick),
             }
+        }
+        // Also while the store refuses: that is no reason to be restarted.
+        while let Ok(ping) = pings.try_recv() {
+            let _ = ping.send(());
         }
         while mails.len() < MAX_BATCH
             && let Ok(asked) = wishes.try_recv()

@@ -27,7 +27,7 @@ const PAGE: usize = 100;
 /// A daemon with its fleet, and a client of it.
 pub(crate) struct Fleet {
     pub(crate) daemon: TestDaemon,
-    token: String,
+    pub(crate) token: String,
 }
 
 /// An entry of a log, as a client sees it.

@@ -1,9 +1,11 @@
 //! What the service manager is told, and when.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 
-use crate::support::{Control, Kept, Request, Running, TestDaemon, stderr};
+use crate::support::{Control, Kept, Request, Running, TestDaemon, eventually, stderr};
 
 fn number(line: &str, name: &str) -> u64 {
     line.strip_prefix(name).unwrap_or_else(|| panic!("no {name} in {line}")).parse().unwrap()
@@ -35,7 +37,7 @@ fn ready_is_said_once_every_listener_answers() {
     let status = Control::at(&builder.control_socket()).ask("GET", "/v1/status", "").unwrap();
     assert_eq!(status.json()["state"], "ready");
     assert_eq!((ready.len(), &*ready[0], addresses.len()), (2, "READY=1", 2));
-    assert_eq!(state, "authentication on");
+    assert_eq!(state, "authentication on; 0 agents, 0 tasks running; 0 refused");
     assert!(manager.is_silent());
 }
 
@@ -84,6 +86,7 @@ fn stopping_is_said_at_once_with_the_time_that_it_may_take() {
     let extend = number(&stopping[1], "EXTEND_TIMEOUT_USEC=");
     assert!(extend >= 7_000_000, "{extend}");
     assert!(stopping[2].starts_with("STATUS=Stopping"), "{stopping:?}");
+    drop(kept);
     assert_eq!(daemon.wait().code(), Some(0));
     assert!(daemon.manager().is_silent());
 }
@@ -94,7 +97,7 @@ fn status_says_when_authentication_is_off() {
 
     let ready = daemon.manager().next();
 
-    assert!(ready[1].ends_with("; authentication OFF"), "{ready:?}");
+    assert!(ready[1].contains("; authentication OFF; "), "{ready:?}");
 }
 
 #[test]
@@ -105,4 +108,55 @@ fn nothing_is_said_by_a_start_that_fails() {
 
     assert_eq!(failed.code, Some(1));
     assert!(builder.manager().is_silent());
+}
+
+#[test]
+fn status_is_kept_current() {
+    let daemon = TestDaemon::builder().supervised(0).start();
+    assert!(daemon.manager().status().ends_with("; 0 refused"), "{}", daemon.manager().status());
+
+    daemon.get("/mcp/list_agents").send();
+
+    eventually("the refusal is told", || {
+        daemon.manager().status().ends_with("; 1 refused").then_some(())
+    });
+}
+
+#[test]
+fn signs_of_life_are_given_while_it_lives_and_to_nobody_who_did_not_ask() {
+    let asked = |pid: Option<&str>| {
+        let builder = TestDaemon::builder().supervised(0).env("WATCHDOG_USEC", "400000");
+        match pid {
+            // Set to the daemon's own by who starts it.
+            None => builder,
+            Some(pid) => builder.env("FOREIGN_WATCHDOG_PID", pid),
+        }
+    };
+    let daemon = asked(None).start();
+    let signs = || daemon.manager().signs_of_life();
+    let after = |count| eventually("signs of life", || (signs() >= count).then(signs));
+    let before = after(3);
+
+    daemon.signal(Signal::SIGSTOP);
+    // What was sent before it stood still may still be on its way.
+    let still = settled(&signs);
+    daemon.signal(Signal::SIGCONT);
+
+    after(still + 3);
+    assert!(still >= before);
+    let other = asked(Some("1")).start();
+    let begin = daemon.manager().signs_of_life();
+    eventually("the other one has had time enough", || (signs() >= begin + 6).then_some(()));
+    assert_eq!(other.manager().signs_of_life(), 0);
+}
+
+/// The count once it has been the same for longer than the daemon takes for two signs.
+fn settled(count: &impl Fn() -> u64) -> u64 {
+    let mut last = (count(), Instant::now());
+    eventually("it stays the same", || {
+        if count() != last.0 {
+            last = (count(), Instant::now());
+        }
+        (last.1.elapsed() > Duration::from_secs(1)).then_some(last.0)
+    })
 }

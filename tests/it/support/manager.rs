@@ -44,6 +44,9 @@ pub(crate) struct Manager {
 #[derive(Default)]
 struct Store {
     kept: Mutex<Vec<(String, OwnedFd)>>,
+    /// The newest `STATUS=`.
+    status: Mutex<String>,
+    watchdog: Mutex<u64>,
 }
 
 impl Manager {
@@ -69,8 +72,8 @@ impl Manager {
         &self.slots
     }
 
-    /// The next thing that the daemon says of its state, by lines; not of descriptors, and no sign
-    /// of life.
+    /// The next thing that the daemon says of its state, by lines; not of descriptors, no sign of life,
+    /// and no mere status.
     pub(crate) fn next(&self) -> Vec<String> {
         self.said.lock().unwrap().recv_timeout(PATIENCE).expect("a message")
     }
@@ -78,6 +81,16 @@ impl Manager {
     /// Nothing more was said.
     pub(crate) fn is_silent(&self) -> bool {
         self.said.lock().unwrap().try_recv().is_err()
+    }
+
+    /// What `systemctl status` shows.
+    pub(crate) fn status(&self) -> String {
+        self.store.status.lock().unwrap().clone()
+    }
+
+    /// How many signs of life there were.
+    pub(crate) fn signs_of_life(&self) -> u64 {
+        *self.store.watchdog.lock().unwrap()
     }
 
     /// The names of the descriptors that are kept.
@@ -160,6 +173,9 @@ fn receive(listener: &UnixDatagram) -> io::Result<(Vec<String>, Vec<OwnedFd>)> {
 impl Store {
     fn hear(&self, lines: Vec<String>, descriptors: Vec<OwnedFd>, say: &Sender<Vec<String>>) {
         let value = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name));
+        if let Some(status) = value("STATUS=") {
+            *self.status.lock().unwrap() = status.to_owned();
+        }
         let says = |line: &str| lines.iter().any(|said| said == line);
         if says("FDSTORE=1") {
             // Else systemd drops it as soon as its other end closes.
@@ -175,7 +191,9 @@ impl Store {
             self.kept.lock().unwrap().retain(|(known, _)| known != name);
         } else if says("BARRIER=1") {
             assert_eq!((lines.len(), descriptors.len()), (1, 1), "{lines:?}");
-        } else {
+        } else if says("WATCHDOG=1") {
+            *self.watchdog.lock().unwrap() += 1;
+        } else if lines.len() > 1 || value("STATUS=").is_none() {
             // Nobody may be interested.
             let _ = say.send(lines);
         }
