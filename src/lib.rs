@@ -9,7 +9,7 @@
 //! | app | [`app`] | HTTP, files, sockets, process exit |
 //! | tools | [`tools`] | knowing who serves them |
 //! | edges | [`agents`], [`config`], [`http`], [`control`], [`stores`], [`systemd`], [`log`] | importing another edge |
-//! | programs | [`daemon`], [`cli`] | being imported by anything but the two `main`s |
+//! | programs | [`doctor`], [`daemon`], [`cli`] | being imported by anything but the two `main`s |
 //!
 //! The invariants, and the tests that keep them, are in `docs/ARCHITECTURE.md`.
 
@@ -29,6 +29,8 @@ pub mod http;
 pub mod log;
 pub mod stores;
 pub mod systemd;
+
+pub mod doctor;
 
 pub mod cli;
 pub mod daemon;

@@ -19,6 +19,7 @@ use crate::fleet::Snapshot;
 
 pub mod audit;
 pub mod clock;
+pub mod doctor;
 pub mod error;
 pub mod events;
 pub mod fleet;

@@ -138,7 +138,14 @@ impl App {
         warnings.extend(file.and_then(file_warning));
         let slots = self.slots.as_ref().and_then(|slots| slots.all().err());
         warnings.extend(slots.map(|why| format!("no agent can be created: {why}")));
+        warnings.extend(lost(self.recorder.dropped(), "events were not recorded"));
+        warnings.extend(lost(self.figures.log_entries_dropped(), "log entries were not written"));
         warnings
+    }
+
+    /// How many events were not recorded.
+    pub fn events_dropped(&self) -> u64 {
+        self.recorder.dropped()
     }
 
     /// Authentication off together with an address that others can reach.
@@ -175,6 +182,11 @@ fn grants_warning(state: &FileState) -> Option<String> {
         ),
         FileState::Unusable(why) => Some(format!("the next start will stop: {why}")),
     }
+}
+
+fn lost(count: u64, what: &str) -> Option<String> {
+    (count > 0)
+        .then(|| format!("{count} {what} since the start: the disk or the journal was too slow"))
 }
 
 fn file_warning(state: &FileState) -> Option<String> {

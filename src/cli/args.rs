@@ -67,6 +67,8 @@ pub(super) enum Verb {
     },
     /// Print what happened in the fleet, or who has changed what
     Events(EventArgs),
+    /// Look whether everything is as it should be, and say what mends what is not
+    Doctor,
     /// Print what is counted, in Prometheus' format
     Metrics,
     /// Reread configuration and certificates, and reopen the access log

@@ -3,6 +3,7 @@
 mod agent;
 mod args;
 mod client_config;
+mod doctor;
 mod events;
 mod failure;
 mod output;
@@ -39,19 +40,21 @@ pub fn main() -> Exit {
     };
     let output = Output::new(args.json);
     match run(args, &output) {
-        Ok(()) => Exit::Ok,
+        Ok(exit) => exit,
         Err(failure) => output.fail(&failure),
     }
 }
 
-fn run(args: Args, output: &Output) -> Result<(), Failure> {
-    let client = Client::new(&socket::find(args.socket.as_deref()));
+fn run(args: Args, output: &Output) -> Result<Exit, Failure> {
+    let socket = socket::find(args.socket.as_deref());
+    let client = Client::new(&socket);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::from_io)?;
     runtime.block_on(async {
-        match args.verb {
+        let done = match args.verb {
+            Verb::Doctor => return doctor::run(&client, &socket, output).await,
             Verb::Status => status::show(&client, output).await,
             Verb::Rotate(rotate) => token::rotate(&client, output, rotate).await,
             Verb::Token { verb } => token::run(&client, output, verb).await,
@@ -74,7 +77,8 @@ fn run(args: Args, output: &Output) -> Result<(), Failure> {
                 clap_complete::generate(shell, &mut Args::command(), "fleetctl", &mut script);
                 output.bytes(&script)
             }
-        }
+        };
+        done.map(|()| Exit::Ok)
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
 use crate::config::{self, Flags, Sources};
 
 /// The system service's socket.
-const SYSTEM: &str = "/run/fleet-mcp/control.sock";
+pub(super) const SYSTEM: &str = "/run/fleet-mcp/control.sock";
 
 /// The socket that was named; else that of the daemon that this user would start, if there is one;
 /// else the system service's. For root the system's comes first.

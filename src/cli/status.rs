@@ -45,7 +45,7 @@ fn render(status: &Status) -> String {
     section("Isolation", vec![status.isolation.clone()]);
     section("Refused", vec![sum(&status.refused, "nothing yet")]);
     section("Not ready", not_ready(status));
-    section("Warnings", status.warnings.clone());
+    section("Warnings", warnings(status));
     lines.join("\n")
 }
 
@@ -94,6 +94,12 @@ fn not_ready(status: &Status) -> Vec<String> {
         lines.push(format!("and {more} more sources (--json has all)"));
     }
     lines
+}
+
+fn warnings(status: &Status) -> Vec<String> {
+    let pointer = "`fleetctl doctor` says what mends them".to_owned();
+    let pointer = (!status.warnings.is_empty()).then_some(pointer);
+    status.warnings.iter().cloned().chain(pointer).collect()
 }
 
 /// `12 (missing_token 10, invalid_token 2)`

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::doctor;
+
 /// `GET`: [`Status`].
 pub const STATUS: &str = "/v1/status";
 /// `POST`: [`Reloaded`].
@@ -11,6 +13,9 @@ pub const RELOAD: &str = "/v1/reload";
 
 /// `GET`: the metrics as text, in Prometheus' format.
 pub const METRICS: &str = "/v1/metrics";
+
+/// `GET`: [`Examination`].
+pub const DOCTOR: &str = "/v1/doctor";
 
 /// `POST` with the tool's arguments as a JSON object: the tool's result.
 pub fn tool(name: &str) -> String {
@@ -326,6 +331,43 @@ pub struct Event {
     /// What else is known: the journal's other fields, in lower case without `FLEET_`. What agents and
     /// clients have said is untrusted.
     pub fields: BTreeMap<String, String>,
+}
+
+/// What the daemon has found on this machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Examination {
+    /// How many checks found nothing.
+    pub good: u64,
+    /// What the others found.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What was checked.
+    pub check: String,
+    /// `error`, `warning`, `note` or `skipped`.
+    pub severity: String,
+    /// What is so.
+    pub what: String,
+    /// Why it matters, or why it could not be checked.
+    pub why: String,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl From<doctor::Finding> for Finding {
+    fn from(finding: doctor::Finding) -> Self {
+        Self {
+            check: finding.check.to_owned(),
+            severity: finding.severity.as_str().to_owned(),
+            what: finding.what,
+            why: finding.why,
+            fix: finding.fix,
+        }
+    }
 }
 
 /// What a reload did.

@@ -38,6 +38,12 @@ pub(super) async fn status(State(control): State<Arc<Control>>) -> Json<api::Sta
     Json(control.app.status().await.into())
 }
 
+pub(super) async fn examine(State(control): State<Arc<Control>>) -> Json<api::Examination> {
+    let report = Arc::clone(&control.doctor).examine().await;
+    let findings = report.findings.into_iter().map(Into::into).collect();
+    Json(api::Examination { good: report.good, findings })
+}
+
 pub(super) async fn metrics(State(control): State<Arc<Control>>) -> Response {
     let format = Format::Prometheus;
     let headers = [(header::CONTENT_TYPE, format.content_type())];

@@ -14,7 +14,10 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{api, handlers, peer, tokens};
-use crate::app::{App, ports::Reload};
+use crate::app::{
+    App,
+    ports::{Examine, Reload},
+};
 
 /// Largest request body, in bytes: no request has much to say.
 const MAX_BODY: usize = 64 * 1024;
@@ -25,6 +28,8 @@ pub struct Control {
     pub app: Arc<App>,
     /// How to reload.
     pub reload: Arc<dyn Reload>,
+    /// How to look whether everything is as it should be.
+    pub doctor: Arc<dyn Examine>,
     /// The daemon's own uid.
     pub own_uid: u32,
 }
@@ -33,6 +38,7 @@ fn router(control: &Arc<Control>) -> Router {
     Router::new()
         .route(api::STATUS, get(handlers::status))
         .route(api::RELOAD, post(handlers::reload))
+        .route(api::DOCTOR, get(handlers::examine))
         .route(api::METRICS, get(handlers::metrics))
         .route(api::EVENTS, get(handlers::events))
         .route(&api::tool("{name}"), post(handlers::tool))

@@ -101,7 +101,7 @@ fn is_there(path: &Path) -> Result<bool, SocketError> {
 }
 
 /// A name beside the socket's, and no longer: that may be as long as a socket's path can be.
-fn private_name(path: &Path) -> PathBuf {
+pub fn private_name(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().as_bytes().to_owned();
     if let Some(last) = name.last_mut() {
         *last = if *last == b'~' { b'#' } else { b'~' };

@@ -3,6 +3,7 @@
 pub mod args;
 mod check_config;
 mod descriptors;
+mod doctor;
 mod failure;
 mod figures;
 mod fleet;

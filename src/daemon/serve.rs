@@ -11,6 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    doctor::Examiner,
     failure::Failure,
     listen,
     pulse::{self, Vitals},
@@ -85,6 +86,7 @@ pub(super) async fn run(
     let control_socket = open_control(&settings, sources).await?;
     announce(&app, &listeners)?;
 
+    let examiner = Examiner::new(Arc::clone(&app), sources.clone(), Arc::clone(&recording.clock));
     let end_of_events = CancellationToken::new();
     let events = recording.begin(end_of_events.clone());
     fleet.begin().await;
@@ -95,6 +97,7 @@ pub(super) async fn run(
         Arc::new(Control {
             app: Arc::clone(&app),
             reload: Arc::clone(&reloader) as _,
+            doctor: Arc::new(examiner),
             own_uid: sources.euid,
         }),
         control_socket.listener,

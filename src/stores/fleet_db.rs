@@ -5,6 +5,7 @@
 
 mod changes;
 mod events;
+mod examine;
 mod file;
 mod read;
 mod rows;
@@ -25,7 +26,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-pub use self::write::Committed;
+pub use self::{
+    examine::{Examined, examine},
+    write::Committed,
+};
 use self::{
     file::Location,
     words::Trouble,

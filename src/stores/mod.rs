@@ -13,7 +13,7 @@ mod safe_dir;
 mod state_dir;
 mod token_file;
 
-pub use fleet_db::{Committed, FleetDb};
+pub use fleet_db::{Committed, Examined, FleetDb, examine as examine_fleet_db};
 pub use given_token::{CredentialToken, VariableToken};
 pub use grant_file::GrantFile;
 pub use safe_dir::{Whose, prepare_dir};

@@ -23,8 +23,9 @@ const MAY_USE: &[(&str, &str)] = &[
     ("log", "auth fleet app"),
     ("stores", "auth fleet app"),
     ("systemd", "auth fleet app"),
-    ("cli", "exit auth fleet app config control"),
-    ("daemon", "exit auth fleet app agents config control http log stores systemd"),
+    ("doctor", "auth fleet app agents config stores"),
+    ("cli", "exit auth fleet app config control doctor"),
+    ("daemon", "exit auth fleet app agents config control doctor http log stores systemd"),
     ("bin", "exit cli daemon"),
 ];
 

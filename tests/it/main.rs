@@ -17,6 +17,7 @@ mod authorization_header;
 mod config;
 mod connections;
 mod control_socket;
+mod doctor;
 mod events;
 mod fleet;
 mod guard;

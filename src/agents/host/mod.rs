@@ -25,6 +25,7 @@ use std::{
         fd::AsFd as _,
         unix::net::{UnixListener, UnixStream},
     },
+    path::{Path, PathBuf},
 };
 
 use nix::{sys::prctl, unistd::setsid};
@@ -45,6 +46,11 @@ pub const AGENT_EXEC: &str = "agent-exec";
 /// why.
 pub fn confinement() -> String {
     confine::in_force()
+}
+
+/// Finds a program as an agent's host does: a path as it is, a name on the search path.
+pub fn find_program(program: &Path, search: &str) -> Option<PathBuf> {
+    environment::find(program, search)
 }
 
 /// Becomes an agent's program: `PARENT WORKSPACE READABLE... -- PROGRAM ARGUMENT...`, restricted to

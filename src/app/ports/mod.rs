@@ -9,6 +9,7 @@ mod tokens;
 use std::{future::Future, io, pin::Pin, sync::Arc};
 
 pub use self::tokens::{FileState, Grant, GrantStore, PrimaryToken, TokenStore, Use};
+use super::doctor::Report;
 
 /// Why a store could not do it, in words for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,12 @@ pub trait Reload: Send + Sync + 'static {
     fn reload(
         self: Arc<Self>,
     ) -> Pin<Box<dyn Future<Output = Result<Reloaded, ReloadError>> + Send>>;
+}
+
+/// Looks whether everything is as the daemon needs it; the program provides it.
+pub trait Examine: Send + Sync + 'static {
+    /// Changes nothing.
+    fn examine(self: Arc<Self>) -> Pin<Box<dyn Future<Output = Report> + Send>>;
 }
 
 /// What a reload did.

@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-const NAME: &str = "fleet.db";
-const WAL: &str = "fleet.db-wal";
+pub(super) const NAME: &str = "fleet.db";
+pub(super) const WAL: &str = "fleet.db-wal";
 /// What SQLite puts beside it, with the mode of the database itself.
 const BESIDE: [&str; 3] = [WAL, "fleet.db-shm", "fleet.db-journal"];
 
