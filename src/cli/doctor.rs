@@ -88,7 +88,7 @@ async fn running(client: &Client, status: &Status, findings: &mut Findings) -> R
     reach::round_trip(client, status, findings).await;
     history::refusals(client, status, findings).await?;
     history::made_anew(client, findings).await?;
-    findings.add(tokens::look(status, SystemClock.now()));
+    findings.add(tokens::look(&status.tokens, SystemClock.now()));
     Ok(())
 }
 

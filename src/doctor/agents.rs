@@ -110,3 +110,38 @@ pub(super) fn confinement() -> Option<Finding> {
         )
     })
 }
+
+/// Places that systemd has for agents, if they are to run there.
+pub(super) fn slots(settings: &Settings) -> Option<Finding> {
+    const CHECK: &str = "slots";
+    let directory = settings.fleet.slots.as_ref()?;
+    let shown = directory.display();
+    let sockets = match directory.read_dir() {
+        Ok(entries) => entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
+            .count(),
+        Err(error) => {
+            let what = format!("the directory of slots `{shown}` can't be read: {error}");
+            let fix = "systemctl start fleet-agents.target";
+            return Some(Finding::error(CHECK, what, "no agent can be created", fix));
+        }
+    };
+    if sockets == 0 {
+        let what = format!("there is no slot in `{shown}`");
+        let fix = "systemctl start fleet-agents.target";
+        return Some(Finding::error(CHECK, what, "no agent can be created", fix));
+    }
+    let most = settings.fleet.max_agents;
+    (sockets < most).then(|| {
+        Finding::note(
+            CHECK,
+            format!("there are {sockets} slots in `{shown}`"),
+            format!("so many agents there can be, though fleet.max_agents is {most}"),
+            format!(
+                "systemctl enable --now fleet-agent@{:02}.socket, if you need more",
+                sockets + 1
+            ),
+        )
+    })
+}

@@ -13,7 +13,7 @@ use crate::{
     app::{
         doctor::Finding,
         ports::{FileState, TokenStore as _},
-        settings::Settings,
+        settings::{PrimarySource, Settings},
     },
     auth::Digest,
     config::Loaded,
@@ -77,8 +77,30 @@ pub(super) fn state_dir(subject: &Subject, settings: &Settings) -> Vec<Finding> 
     findings
 }
 
+/// Named tokens: digests only, and yet nobody else's to see or to change.
+pub(super) fn named_tokens(subject: &Subject, settings: &Settings) -> Vec<Finding> {
+    const CHECK: &str = "named_tokens";
+    let path = settings.state_dir.join("tokens.json");
+    let Ok(meta) = fs::symlink_metadata(&path) else { return Vec::new() };
+    let mut findings = ownership(CHECK, subject, &path, &meta);
+    if meta.is_file() && meta.mode() & 0o077 != 0 {
+        let (shown, mode) = (path.display(), meta.mode() & 0o7777);
+        findings.push(Finding::warning(
+            CHECK,
+            format!("others may use `{shown}` (mode {mode:04o})"),
+            "it says who may do what, and whoever writes it decides that",
+            format!("chmod 600 {shown}"),
+        ));
+    }
+    findings
+}
+
 pub(super) fn token_file(subject: &Subject, settings: &Settings) -> Vec<Finding> {
     const CHECK: &str = "token_file";
+    if settings.auth.primary != PrimarySource::File {
+        // It is not used; what is used in its place was read with the settings.
+        return Vec::new();
+    }
     let path = &settings.auth.token_file;
     let shown = path.display();
     let meta = match fs::symlink_metadata(path) {

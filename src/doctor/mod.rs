@@ -62,12 +62,14 @@ pub fn examine(subject: &Subject) -> Report {
     report.add(files::configuration(&loaded));
     report.add(files::state_dir(subject, settings));
     report.add(files::token_file(subject, settings));
+    report.add(files::named_tokens(subject, settings));
     report.add(database(subject, settings));
     report.add(files::of_roles(subject, settings));
     report.add(agents::programs(subject, settings));
     report.add(agents::projects(subject, settings));
     report.add(agents::git(subject, settings));
     report.add(agents::confinement());
+    report.add(agents::slots(settings));
     report.add(machine::space(settings));
     report.add(machine::persistence(settings));
     report.add(machine::year(subject.now));

@@ -48,7 +48,7 @@ fn what_happened_is_counted() {
         ("fleet_mcp_http_requests_in_flight", 0.0),
         ("fleet_mcp_auth_refusals_total{reason=\"missing_token\"}", 3.0),
         ("fleet_mcp_auth_enforced", 1.0),
-        ("fleet_mcp_tokens", 1.0),
+        ("fleet_mcp_token_secrets", 1.0),
         ("fleet_mcp_agents{status=\"idle\"}", 1.0),
         ("fleet_mcp_tasks{status=\"running\"}", 0.0),
         ("fleet_mcp_tasks_started_total", 1.0),

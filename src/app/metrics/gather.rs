@@ -2,11 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use jiff::SignedDuration;
+
 use super::{Format, Limit, Route, STATUSES, table, text::Text};
 use crate::{
     app::App,
     fleet::{Status, TaskStatus},
 };
+
+/// What ends within this time is about to.
+const SOON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 impl App {
     /// All metrics as text.
@@ -55,7 +60,12 @@ impl App {
         let passed = self.refusals.passed_counts();
         text.labeled(&table::AUTH_WOULD_REFUSE, passed.iter().map(|(why, n)| (why.reason(), *n)));
         text.single(&table::FORBIDDEN, self.refusals.forbidden_count());
-        text.single(&table::TOKENS, self.tokens.all().len() as u64);
+        let secrets = self.tokens.overview();
+        let in_force = secrets.iter().filter(|secret| secret.over.is_none());
+        let ends = in_force.clone().filter_map(|secret| secret.generation.end());
+        let soon = self.clock.now() + SOON;
+        text.single(&table::TOKENS, in_force.count() as u64);
+        text.single(&table::TOKENS_EXPIRING, ends.filter(|(end, _)| *end < soon).count() as u64);
     }
 
     fn fleet_figures(&self, text: &mut Text) {

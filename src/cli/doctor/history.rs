@@ -119,8 +119,20 @@ fn cause(reason: &str) -> (&'static str, &'static str) {
             "compare it with `fleetctl token show`, and hand out the present one",
         ),
         "revoked" => (
-            "the client has a secret from before a rotation",
-            "give it the present one: `fleetctl token show`",
+            "the client has a secret from before a rotation, or of a token that was revoked",
+            "give it the present one: `fleetctl token show`, or a named one of its own",
+        ),
+        "expired" => (
+            "the client has a token whose time is over",
+            "fleetctl token rotate NAME, and give it the new secret",
+        ),
+        "address_not_allowed" => (
+            "the token is good, but not for where it was used from: moved, or stolen",
+            "fleetctl events --audit --since 1h says which; make one with another --from, or revoke it",
+        ),
+        "throttled" => (
+            "more than ten different wrong tokens came from there within a minute: somebody guesses",
+            "block the address in the firewall; right tokens pass all the same",
         ),
         "malformed_header" => (
             "the Authorization header is not exactly `Bearer`, one blank and a token",
