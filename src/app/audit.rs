@@ -268,7 +268,7 @@ pub struct ToolCall<'a> {
 pub fn tool_called(call: &ToolCall<'_>) {
     let token = match call.by {
         Principal::Token { name, .. } => Some(&**name),
-        Principal::Anonymous | Principal::Local { .. } => None,
+        Principal::Anonymous | Principal::Daemon | Principal::Local { .. } => None,
     };
     tracing::info!(
         target: TARGET,

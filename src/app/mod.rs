@@ -63,7 +63,7 @@ pub struct App {
     isolation: String,
     slots: Option<Arc<dyn Slots>>,
     phase: watch::Sender<Phase>,
-    listeners: OnceLock<Vec<SocketAddr>>,
+    listeners: Arc<OnceLock<Vec<SocketAddr>>>,
     warnings: watch::Sender<Vec<String>>,
     clock: Arc<dyn Clock>,
     started_at: Timestamp,
@@ -89,6 +89,8 @@ pub struct FleetAccess {
     pub isolation: String,
     /// Where agents can live; `None` if there is room for any number.
     pub slots: Option<Arc<dyn Slots>>,
+    /// Where agents find this daemon: filled in once it listens.
+    pub listeners: Arc<OnceLock<Vec<SocketAddr>>>,
 }
 
 /// Where the daemon is in its life.
@@ -127,7 +129,7 @@ impl App {
             isolation: fleet.isolation,
             slots: fleet.slots,
             phase: watch::Sender::new(Phase::Starting),
-            listeners: OnceLock::new(),
+            listeners: fleet.listeners,
             warnings: watch::Sender::default(),
             started_at: clock.now(),
             clock,

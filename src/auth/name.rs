@@ -5,11 +5,14 @@ use std::{fmt, str::FromStr, sync::Arc};
 /// The name of the primary token, whose secret is in the token file.
 pub const PRIMARY: &str = "default";
 
+/// What the names of agents' tokens begin with.
+const AGENT: &str = "agent:";
+
 /// Most characters of a name.
 const MAX_LEN: usize = 64;
 
 /// 1 to 64 characters of `a-z 0-9 . _ @ -`, the first a letter or a digit: `alice`, `ci.deploy`,
-/// `bob@laptop`. What comes in is folded to lower case.
+/// `bob@laptop`. What comes in is folded to lower case. The tokens of agents are named `agent:sony`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenName(Arc<str>);
 
@@ -25,6 +28,16 @@ impl TokenName {
     /// The primary token's.
     pub fn primary() -> Self {
         Self(PRIMARY.into())
+    }
+
+    /// That of an agent's own token. The agent's name fits.
+    pub fn of_agent(agent: &str) -> Self {
+        Self(format!("{AGENT}{agent}").into())
+    }
+
+    /// The agent whose token it is, if it is an agent's.
+    pub fn agent(&self) -> Option<&str> {
+        self.0.strip_prefix(AGENT)
     }
 
     /// Whether it is the primary token's.
@@ -49,9 +62,10 @@ impl FromStr for TokenName {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let name = text.to_ascii_lowercase();
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let fits = (1..=MAX_LEN).contains(&name.len())
-            && name.bytes().all(|byte| plain(byte) || b"._@-".contains(&byte))
-            && name.as_bytes().first().is_some_and(|&byte| plain(byte));
+        let own = name.strip_prefix(AGENT).unwrap_or(&name);
+        let fits = (1..=MAX_LEN).contains(&own.len())
+            && own.bytes().all(|byte| plain(byte) || b"._@-".contains(&byte))
+            && own.as_bytes().first().is_some_and(|&byte| plain(byte));
         if fits { Ok(Self(name.into())) } else { Err(InvalidName) }
     }
 }
@@ -73,6 +87,8 @@ mod tests {
         }
         assert_eq!("Alice".parse::<TokenName>().unwrap().as_str(), "alice");
         assert!("Default".parse::<TokenName>().unwrap().is_primary());
+        let own = TokenName::of_agent("sony");
+        assert_eq!((own.as_str().parse().as_ref(), own.agent()), (Ok(&own), Some("sony")));
         for bad in ["", "-a", ".a", "a b", "a/b", "uid:0", "é", "a\n", "a%", &"a".repeat(65)] {
             assert_eq!(bad.parse::<TokenName>(), Err(InvalidName), "{bad:?}");
         }

@@ -18,6 +18,8 @@ pub enum Principal {
     },
     /// Anyone, while authentication is off.
     Anonymous,
+    /// The daemon itself.
+    Daemon,
     /// A peer on the control socket, by its user id.
     Local {
         /// The peer's effective uid when it connected.
@@ -31,6 +33,7 @@ impl Principal {
         match self {
             Self::Token { name, .. } => name.to_string(),
             Self::Anonymous => "anonymous".to_owned(),
+            Self::Daemon => "fleet-mcp".to_owned(),
             Self::Local { uid } => format!("uid:{uid}"),
         }
     }
@@ -39,7 +42,7 @@ impl Principal {
     pub fn allows(&self, scope: Scope) -> bool {
         match self {
             Self::Token { scopes, .. } => scopes.allows(scope),
-            Self::Anonymous | Self::Local { .. } => true,
+            Self::Anonymous | Self::Daemon | Self::Local { .. } => true,
         }
     }
 
@@ -47,7 +50,7 @@ impl Principal {
     pub fn projects(&self) -> &Projects {
         match self {
             Self::Token { projects, .. } => projects,
-            Self::Anonymous | Self::Local { .. } => &Projects::All,
+            Self::Anonymous | Self::Daemon | Self::Local { .. } => &Projects::All,
         }
     }
 }

@@ -92,6 +92,11 @@ pub const ROLES: Table = Table {
             kind: Kind::Path,
             help: "A file with more variables, mode 0600, read when an agent starts.",
         },
+        Field {
+            name: "fleet_token",
+            kind: Kind::OneOf(&["off", "read", "task", "manage"]),
+            help: "What the agent may do with the fleet's own tools, on agents of its project: nothing (`off`, the default), look, give tasks too, create and delete agents too.",
+        },
         Field { name: "mode", kind: Kind::Text, help: "The agent's mode, in its own words." },
         Field { name: "model", kind: Kind::Text, help: "The agent's model, in its own words." },
         Field {

@@ -178,7 +178,7 @@ fn unknown_variables_are_refused_without_their_values() {
     for (name, hint) in [
         ("FLEET_MCP_AUTH_ENABLE", "did you mean `FLEET_MCP_AUTH_ENABLED`?"),
         ("fleet_mcp_auth_enabled", "did you mean `FLEET_MCP_AUTH_ENABLED`?"),
-        ("FLEET_MCP_AUTH_TOKEN", "did you mean `FLEET_MCP_AUTH_TOKEN_FILE`?"),
+        ("FLEET_MCP_AUTH_TOKENS", "did you mean `FLEET_MCP_AUTH_TOKEN`?"),
         ("FLEET_MCP_LOG_LEVEL", "did you mean `FLEET_MCP_LOG`?"),
         ("FLEET_MCP_HOST", "remove it"),
         ("FLEET_MCP_PORT", "remove it"),

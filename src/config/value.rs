@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::settings::ForwardedHeader,
-    fleet::{Driver, Permissions},
+    fleet::{Driver, FleetToken, Permissions},
 };
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
@@ -159,6 +159,16 @@ pub(super) fn permissions(raw: &Raw, _: Kind) -> Option<Permissions> {
         "ask" => Some(Permissions::Ask),
         "deny" => Some(Permissions::Deny),
         "allow" => Some(Permissions::Allow),
+        _ => None,
+    }
+}
+
+pub(super) fn fleet_token(raw: &Raw, _: Kind) -> Option<FleetToken> {
+    match raw.text()? {
+        "off" => Some(FleetToken::Off),
+        "read" => Some(FleetToken::Read),
+        "task" => Some(FleetToken::Task),
+        "manage" => Some(FleetToken::Manage),
         _ => None,
     }
 }

@@ -259,6 +259,8 @@ impl From<TokenError> for Failure {
             )),
             TokenError::Primary => conflict(message)
                 .help("`fleetctl rotate --now` voids its present secret at once and makes another"),
+            TokenError::OfAgent(_) => conflict(message)
+                .help("`fleetctl agent restart` makes a new one; `fleet_token` of the role says what it allows"),
             TokenError::DigestOnly(name) => conflict(message)
                 .help(format!("make a new one with `fleetctl token rotate {name}`")),
             TokenError::NotOnDisk => conflict(message).help(

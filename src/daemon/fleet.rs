@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{failure::Failure, figures::OwnFigures};
+use super::{agent_tokens::AgentTokens, failure::Failure, figures::OwnFigures};
 use crate::{
     agents::{
         child::{self, ChildLauncher, Swept},
@@ -33,9 +33,10 @@ use crate::{
         recorder::Recorder,
         settings::Settings,
         supervisor::{Parts, Revived, Supervisor},
+        tokens::Tokens,
     },
     exit::Exit,
-    fleet::AgentId,
+    fleet::{AgentId, AgentName},
     log,
     stores::FleetDb,
     systemd::{
@@ -50,6 +51,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Opens the store, ends what a killed daemon has left, and revives the fleet. Blocks on the disk.
 pub(super) fn revive(
     settings: watch::Receiver<Arc<Settings>>,
+    tokens: &Arc<Tokens>,
     clock: &Arc<dyn Clock>,
     recorder: Recorder,
     log: &Arc<log::Guard>,
@@ -71,7 +73,13 @@ pub(super) fn revive(
         None => children_of(children),
         Some(directory) => in_slots(&directory, inherited),
     };
-    let drivers = Speakers { clock: Arc::clone(clock) };
+    let access = AgentTokens {
+        tokens: Arc::clone(tokens),
+        settings: settings.clone(),
+        listeners: Arc::default(),
+    };
+    let listeners = Arc::clone(&access.listeners);
+    let drivers = Speakers { clock: Arc::clone(clock), access };
     let sessions = LocalSessions::new(&state_dir, Arc::clone(&launcher), Arc::new(drivers), true)
         .map_err(|error| failed("can't make workspaces", error))?;
     let metrics = Arc::<Metrics>::default();
@@ -92,6 +100,11 @@ pub(super) fn revive(
         tracing::warn!("no agent can be created: {why}");
     }
     let snapshot = revived.snapshot();
+    let outlived = |name: &str| {
+        let is_named = |agent: &AgentName| agent.as_str() == name;
+        launcher.outlive() && snapshot.borrow().agents.keys().any(is_named)
+    };
+    tokens.retain_agents(outlived);
     let figures = Arc::new(OwnFigures { log: Arc::clone(log), db: Arc::clone(&db) });
     let access = FleetAccess {
         snapshot,
@@ -103,6 +116,7 @@ pub(super) fn revive(
         figures,
         isolation,
         slots,
+        listeners,
     };
     Ok((access, revived))
 }
@@ -159,6 +173,7 @@ fn tell(swept: &Swept) {
 /// The drivers, as sessions want them.
 struct Speakers {
     clock: Arc<dyn Clock>,
+    access: AgentTokens,
 }
 
 impl Drivers for Speakers {
@@ -170,16 +185,23 @@ impl Drivers for Speakers {
         orders: mpsc::Receiver<Order>,
         reports: mpsc::Sender<Report>,
     ) -> Driving<Result<(), String>> {
-        let params = acp::Params {
+        let (access, wanted) = (self.access.clone(), spec.clone());
+        let mut params = acp::Params {
             agent: spec.agent,
             cwd,
             resume: spec.resume.clone(),
             permissions: spec.permissions,
             mode: spec.mode.clone(),
             model: spec.model.clone(),
+            fleet: None,
             clock: Arc::clone(&self.clock),
         };
         Box::pin(async move {
+            let given = access.give(&wanted).await;
+            let given = given.map_err(|why| format!("it can't have the fleet's tools: {why}"))?;
+            // Held until the session ends: then the token is void.
+            let (server, _token) = given.unzip();
+            params.fleet = server;
             acp::drive(io, params, orders, reports).await.map_err(|acp::NotOpened(why)| why)
         })
     }

@@ -1,5 +1,6 @@
 //! The program `fleet-mcp`: phases from the command line to the last log entry.
 
+mod agent_tokens;
 pub mod args;
 mod check_config;
 mod descriptors;
@@ -147,7 +148,7 @@ fn start(
     let settings = watch::Sender::new(settings);
     let (recorder, events) = recording;
     let (access, revived) =
-        fleet::revive(settings.subscribe(), &clock, recorder, log, &mut inherited)?;
+        fleet::revive(settings.subscribe(), &tokens, &clock, recorder, log, &mut inherited)?;
     let recording = Recording {
         store: Arc::clone(&access.events),
         settings: settings.subscribe(),

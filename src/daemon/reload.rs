@@ -65,7 +65,7 @@ impl Reloader {
         tokio::task::spawn_blocking(move || log.reload(&for_log))
             .await
             .map_err(|panicked| problem(panicked.to_string()))?;
-        tokens.take_over(&Principal::Local { uid: self.sources.euid });
+        tokens.take_over(&Principal::Daemon);
         if settings.auth.enabled && !self.app.enforces_auth() {
             self.app.enforce_auth();
             audit::authentication_enabled();

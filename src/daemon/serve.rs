@@ -133,6 +133,7 @@ pub(super) async fn run(
     }
     telling.life.abort();
     end_of_control.cancel();
+    app.tokens.let_go_of_agents();
     // Agents end with the daemon, and are waited for. The fleet has its own limits of time.
     end_of_fleet.cancel();
     if let Err(error) = fleet.await {

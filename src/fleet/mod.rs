@@ -16,7 +16,7 @@ pub use entry::{Entry, EntryKind, LogEntry};
 pub use lifecycle::{Life, Limits};
 pub use program::{Driver, Program};
 pub use project::Project;
-pub use role::{Permissions, Role};
+pub use role::{FleetToken, Permissions, Role};
 pub use slot::Slot;
 pub use snapshot::Snapshot;
 pub use task::{Question, Task, TaskId, TaskStatus, Usage};

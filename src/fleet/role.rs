@@ -23,6 +23,8 @@ pub struct Role {
     pub model: Option<String>,
     /// How its permission requests are answered.
     pub permissions: Permissions,
+    /// What the agent may do with the fleet itself.
+    pub fleet_token: FleetToken,
     /// Variables for the agent. May hold secrets.
     pub environment: Vec<(String, String)>,
     /// A file with more variables, read when an agent starts.
@@ -41,6 +43,20 @@ pub enum Permissions {
     Deny,
     /// Yes, each time anew: never "always".
     Allow,
+}
+
+/// What an agent may do with the fleet's own tools, on agents of its own project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FleetToken {
+    /// Nothing: it has no token.
+    #[default]
+    Off,
+    /// Look.
+    Read,
+    /// Look, and give tasks.
+    Task,
+    /// All that, and create and delete agents.
+    Manage,
 }
 
 impl Role {

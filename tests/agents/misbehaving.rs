@@ -23,6 +23,7 @@ garbage-line    writes what is no protocol
 orphan          leaves a process in a session of its own
 quota-error     reports that a usage limit is reached
 silent-start    never answers
+tell-servers    writes the MCP servers that it is given into its directory
 big-line N      says N bytes in one line";
 
 /// No stray outlives a test run by more.
@@ -88,12 +89,20 @@ impl Agent {
             let id = message["id"].clone();
             match message["method"].as_str() {
                 Some("initialize") => {
-                    let capabilities = json!({"loadSession": true});
+                    let http = self.mode == "tell-servers";
+                    let capabilities =
+                        json!({"loadSession": true, "mcpCapabilities": {"http": http}});
                     let result = json!({"protocolVersion": 1, "agentCapabilities": capabilities});
                     answer(&id, result);
                 }
-                Some("session/new") => answer(&id, json!({"sessionId": "bad-1"})),
-                Some("session/load") => answer(&id, json!({})),
+                Some("session/new") => {
+                    self.note_servers(&message);
+                    answer(&id, json!({"sessionId": "bad-1"}));
+                }
+                Some("session/load") => {
+                    self.note_servers(&message);
+                    answer(&id, json!({}));
+                }
                 Some("session/prompt") => {
                     if let Some(status) = self.turn(&id) {
                         return status;
@@ -105,6 +114,14 @@ impl Agent {
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn note_servers(&self, message: &Value) {
+        if self.mode == "tell-servers" {
+            let servers = message["params"]["mcpServers"].to_string();
+            // The test finds out that it is missing.
+            let _ = std::fs::write("servers.json", servers);
         }
     }
 

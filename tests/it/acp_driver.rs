@@ -71,6 +71,7 @@ impl Session {
             permissions: Permissions::Ask,
             mode: None,
             model: None,
+            fleet: None,
             clock: Arc::new(SystemClock),
         };
         let (orders, ordered) = mpsc::channel(4);

@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use crate::support::{Builder, Certificate, Request, TestDaemon, Wire};
 
 /// Will serve this certificate; the files are `tls.crt` and `tls.key` in the home directory.
-fn builder(certificate: &Certificate) -> Builder {
+pub(crate) fn builder(certificate: &Certificate) -> Builder {
     let builder = TestDaemon::builder();
     certificate.install(&builder.home());
     let (crt, key) = (builder.home().join("tls.crt"), builder.home().join("tls.key"));

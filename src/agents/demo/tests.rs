@@ -38,6 +38,7 @@ impl Session {
             permissions: Permissions::Ask,
             mode: None,
             model: None,
+            fleet: None,
             clock: Arc::new(SystemClock),
         };
         change(&mut params);

@@ -30,6 +30,7 @@ use crate::{
         clock::Clock,
         ports::sessions::{Order, Permissions, Report},
     },
+    auth::Secret,
     fleet::AgentId,
 };
 
@@ -56,8 +57,19 @@ pub struct Params {
     pub mode: Option<String>,
     /// The model to work with: its identity or its name, in the program's words.
     pub model: Option<String>,
+    /// The fleet's own tools, if the program may have them.
+    pub fleet: Option<FleetServer>,
     /// Tells when a question was asked.
     pub clock: Arc<dyn Clock>,
+}
+
+/// This daemon as an MCP server, for a program.
+#[derive(Debug, Clone)]
+pub struct FleetServer {
+    /// Where it listens for MCP.
+    pub url: String,
+    /// The program's own token.
+    pub secret: Secret,
 }
 
 /// Why a program never took prompts: a sentence for people, without its full stop.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fleet::{AgentId, AgentName, Entry, Publication, Question, Slot, Usage};
-pub use crate::fleet::{Driver, Permissions};
+pub use crate::fleet::{Driver, FleetToken, Permissions};
 
 /// Opens sessions.
 pub trait Sessions: Send + Sync + 'static {
@@ -63,6 +63,8 @@ pub struct SessionSpec {
     pub resume: Option<String>,
     /// What questions are answered with, without asking a person.
     pub permissions: Permissions,
+    /// What the agent may do with the fleet itself.
+    pub fleet_token: FleetToken,
     /// The agent's mode, in its own words.
     pub mode: Option<String>,
     /// The agent's model, in its own words.

@@ -40,6 +40,7 @@ pub(super) fn of(
         },
         resume,
         permissions: role.permissions,
+        fleet_token: role.fleet_token,
         mode: role.mode.clone(),
         model: role.model.clone(),
     })

@@ -22,8 +22,8 @@ use crate::{
         settings::{AuthSettings, FleetSettings, HttpSettings, LogSettings, PrimarySource},
     },
     fleet::{
-        AgentId, Driver, Entry, EntryKind, Limits, LogEntry, Permissions, Program, Project,
-        Publication, Role, Status, Task, TaskId, TaskStatus,
+        AgentId, Driver, Entry, EntryKind, FleetToken, Limits, LogEntry, Permissions, Program,
+        Project, Publication, Role, Status, Task, TaskId, TaskStatus,
     },
 };
 
@@ -159,6 +159,7 @@ pub(in crate::app) fn settings() -> Settings {
             mode: None,
             model: None,
             permissions: Permissions::Ask,
+            fleet_token: FleetToken::Off,
             environment: Vec::new(),
             environment_file: None,
             credentials: Vec::new(),

@@ -133,6 +133,9 @@ impl Tokens {
     async fn create_now(&self, wanted: NewToken, by: &Principal) -> Result<NewSecret, TokenError> {
         let _one_at_a_time = self.changing.lock().await;
         let name = wanted.name;
+        if name.agent().is_some() {
+            return Err(TokenError::OfAgent(name.to_string()));
+        }
         if name.is_primary() || self.registry().named(&name).next().is_some() {
             return Err(TokenError::Exists(name.to_string()));
         }
@@ -164,6 +167,9 @@ impl Tokens {
         let _one_at_a_time = self.changing.lock().await;
         let present = self.secrets(name);
         let Some(newest) = present.first() else { return Err(self.not_found(name.as_str())) };
+        if name.agent().is_some() {
+            return Err(TokenError::OfAgent(name.to_string()));
+        }
         let now = self.now_to_the_second();
         let (token, expires_at) = renewed(&newest.generation, wanted.expiry, now)?;
         let former = overlapping(&present, wanted.grace, self.clock.now())?;
@@ -243,7 +249,7 @@ async fn carry_through<T: Send + 'static>(
     tokio::spawn(change).await.map_err(|_panicked| TokenError::Internal)?
 }
 
-fn issue(
+pub(super) fn issue(
     token: Arc<Token>,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,

@@ -22,6 +22,9 @@ pub enum TokenError {
     /// The primary token is always there.
     #[error("the primary token can't be revoked")]
     Primary,
+    /// The daemon makes it.
+    #[error("token `{0}` is an agent's: the daemon makes it when the agent's session opens")]
+    OfAgent(String),
     /// Only the primary token's secret is kept.
     #[error("the secret of token `{0}` can't be shown: only its digest is kept")]
     DigestOnly(String),

@@ -1,8 +1,9 @@
 //! The tokens of this daemon: judged on every request, changed live.
 //!
 //! Here is their owner. What is done with them: `judge` requests, `change` them, the `primary` one,
-//! `kept` what outlives the daemon, `tend` their ends and their use.
+//! `agents`' own, `kept` what outlives the daemon, `tend` their ends and their use.
 
+mod agents;
 mod change;
 mod error;
 mod issued;
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify};
 
 pub use self::{
+    agents::AgentToken,
     change::{Expiry, NewSecret, NewToken, Revocation, Rotation},
     error::TokenError,
     issued::Issued,
@@ -56,6 +58,8 @@ pub struct Tokens {
     changed: Notify,
     /// Secrets were used since that was last written down.
     unsaved_use: AtomicBool,
+    /// Agents may outlive this daemon.
+    letting_go: AtomicBool,
 }
 
 /// How a secret is, without anything secret.
@@ -79,6 +83,7 @@ impl Tokens {
             changing: Mutex::default(),
             changed: Notify::new(),
             unsaved_use: AtomicBool::new(false),
+            letting_go: AtomicBool::new(false),
         }
     }
 

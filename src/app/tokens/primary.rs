@@ -60,7 +60,7 @@ impl Tokens {
         let own = own.map(|at| grants.remove(at));
         // What overlaps with the file's secret has nothing to do with one from elsewhere.
         let own = own.filter(|_| self.stores.source == PrimarySource::File);
-        self.take_over(grants, &Principal::Local { uid: 0 });
+        self.take_over(grants, &Principal::Daemon);
         if let Some(primary) = &primary {
             self.publish(&name, with_overlaps(primary, own));
         }

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::{
     app::settings::FleetSettings,
-    fleet::{Driver, Limits, Permissions, Program, Project, Role, program::KNOWN},
+    fleet::{Driver, FleetToken, Limits, Permissions, Program, Project, Role, program::KNOWN},
 };
 
 const FILE: &str = "home/.config/fleet-mcp/config.toml";
@@ -52,6 +52,7 @@ fn role(name: &str, agent: &str) -> Role {
         mode: None,
         model: None,
         permissions: Permissions::Ask,
+        fleet_token: FleetToken::Off,
         environment: Vec::new(),
         environment_file: None,
         credentials: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::super::surroundings::Surroundings;
 use crate::fleet::{
-    Driver, Permissions, Program, Project, Role,
+    Driver, FleetToken, Permissions, Program, Project, Role,
     program::{KNOWN, Known},
 };
 
@@ -57,6 +57,7 @@ pub(super) fn roles(programs: &[Program]) -> Vec<Role> {
         mode: None,
         model: None,
         permissions: Permissions::Ask,
+        fleet_token: FleetToken::Off,
         environment: Vec::new(),
         environment_file: None,
         credentials: Vec::new(),

@@ -33,6 +33,9 @@ impl Reader<'_> {
                 permissions: self
                     .field(place, "permissions", value::permissions)
                     .unwrap_or_default(),
+                fleet_token: self
+                    .field(place, "fleet_token", value::fleet_token)
+                    .unwrap_or_default(),
                 environment: self.variables(place, "environment"),
                 environment_file: self.environment_file(place),
                 credentials: self.files(place, "credentials"),

@@ -15,7 +15,8 @@ use fleet_mcp::{
         sessions::{Drivers, Driving, LocalSessions, Run},
     },
     app::ports::sessions::{
-        Cause, Driver, News, Order, Permissions, Program, Report, SessionSpec, Sessions as _,
+        Cause, Driver, FleetToken, News, Order, Permissions, Program, Report, SessionSpec,
+        Sessions as _,
     },
     fleet::{AgentId, Entry, EntryKind},
 };
@@ -172,6 +173,7 @@ pub(super) fn spec(script: &str) -> SessionSpec {
         },
         resume: None,
         permissions: Permissions::Deny,
+        fleet_token: FleetToken::Off,
         mode: None,
         model: None,
     }

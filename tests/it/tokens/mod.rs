@@ -1,5 +1,6 @@
 //! Named tokens of a real daemon: what they allow, how they end, and who has not moved yet.
 
+mod agents;
 mod elsewhere;
 mod endings;
 mod file;

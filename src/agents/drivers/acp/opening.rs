@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use agent_client_protocol::{
     schema::ProtocolVersion,
     v1::schema::{
-        AGENT_METHOD_NAMES, ClientCapabilities, Error, ErrorCode, Implementation,
-        InitializeRequest, InitializeResponse, LoadSessionRequest, LoadSessionResponse,
-        NewSessionRequest, NewSessionResponse, ResumeSessionRequest, ResumeSessionResponse,
-        SessionConfigOption, SessionId, SessionModeId, SessionModeState,
+        AGENT_METHOD_NAMES, ClientCapabilities, Error, ErrorCode, HttpHeader, Implementation,
+        InitializeRequest, InitializeResponse, LoadSessionRequest, LoadSessionResponse, McpServer,
+        McpServerHttp, NewSessionRequest, NewSessionResponse, ResumeSessionRequest,
+        ResumeSessionResponse, SessionConfigOption, SessionId, SessionModeId, SessionModeState,
         SetSessionConfigOptionRequest, SetSessionConfigOptionResponse, SetSessionModeRequest,
     },
 };
@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Params,
+    FleetServer, Params,
     conversation::{Conversation, Sent, notice},
     settings::{Change, Settings},
     words::{self, clip},
@@ -33,6 +33,7 @@ pub(super) struct Wishes {
     resume: Option<String>,
     model: Option<String>,
     mode: Option<Mode>,
+    fleet: Option<FleetServer>,
 }
 
 /// What mode it is to work in.
@@ -52,6 +53,7 @@ impl Wishes {
             cwd: params.cwd,
             resume: params.resume,
             model: params.model,
+            fleet: params.fleet,
             mode: params.mode.map(Mode::Named).or_else(|| asks.then_some(Mode::Asking)),
         }
     }
@@ -83,16 +85,23 @@ impl Conversation {
         let can_resume = answer.agent_capabilities.session_capabilities.resume.is_some();
         let can_load = answer.agent_capabilities.load_session;
         self.can_reopen = can_resume || can_load;
+        if self.wishes.fleet.is_some() && !answer.agent_capabilities.mcp_capabilities.http {
+            self.wishes.fleet = None;
+            let text = "The agent takes no MCP server over HTTP: it has none of the fleet's tools.";
+            self.tell(News::Said(notice(text.to_owned())));
+        }
         let cwd = self.wishes.cwd.clone();
         match self.wishes.resume.clone() {
             None => self.new_session(),
             Some(session) if can_resume => {
-                let request = ResumeSessionRequest::new(session.clone(), cwd);
+                let request =
+                    ResumeSessionRequest::new(session.clone(), cwd).mcp_servers(self.servers());
                 self.request(Sent::Resume(session), AGENT_METHOD_NAMES.session_resume, &request);
             }
             Some(session) if can_load => {
                 self.replays = true;
-                let request = LoadSessionRequest::new(session.clone(), cwd);
+                let request =
+                    LoadSessionRequest::new(session.clone(), cwd).mcp_servers(self.servers());
                 self.request(Sent::Load(session), AGENT_METHOD_NAMES.session_load, &request);
             }
             Some(_) => self.start_over("it can't resume one"),
@@ -100,8 +109,18 @@ impl Conversation {
     }
 
     fn new_session(&mut self) {
-        let request = NewSessionRequest::new(self.wishes.cwd.clone());
+        let request = NewSessionRequest::new(self.wishes.cwd.clone()).mcp_servers(self.servers());
         self.request(Sent::New, AGENT_METHOD_NAMES.session_new, &request);
+    }
+
+    /// The MCP servers of the session: none but ours.
+    fn servers(&self) -> Vec<McpServer> {
+        let server = |fleet: &FleetServer| {
+            let bearer = format!("Bearer {}", fleet.secret.expose());
+            let header = HttpHeader::new("Authorization", bearer);
+            McpServer::Http(McpServerHttp::new("fleet", fleet.url.clone()).headers(vec![header]))
+        };
+        self.wishes.fleet.iter().map(server).collect()
     }
 
     fn start_over(&mut self, why: &str) {

@@ -40,6 +40,7 @@ fn params() -> Params {
         permissions: Permissions::Ask,
         mode: None,
         model: None,
+        fleet: None,
         clock: Arc::new(Noon),
     }
 }

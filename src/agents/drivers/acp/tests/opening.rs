@@ -1,6 +1,7 @@
 //! How sessions open, resume and fail to.
 
 use super::*;
+use crate::{agents::drivers::acp::FleetServer, auth::Secret};
 
 #[test]
 fn a_session_is_opened_with_version_1_and_without_files_or_terminals() {
@@ -80,6 +81,44 @@ fn what_keeps_a_session_from_opening_is_told_in_words() {
 
         let failure = script.talk.failure().unwrap_or_default();
         assert!(failure.contains(says), "{step}: {failure}");
+    }
+}
+
+#[test]
+fn the_fleets_tools_go_to_those_who_take_servers_over_http_and_to_nobody_else() {
+    let secret = Secret::from_random([7; 32]);
+    let bearer = format!("Bearer {}", secret.expose());
+    let url = "http://127.0.0.1:8000/mcp".to_owned();
+    let given = || Params {
+        fleet: Some(FleetServer { url: url.clone(), secret: secret.clone() }),
+        ..resuming()
+    };
+    let ours = json!([{"type": "http", "name": "fleet", "url": url,
+        "headers": [{"name": "Authorization", "value": bearer}]}]);
+    let sent =
+        |script: &Script| -> Value { serde_json::from_str(&script.talk.unwritten[0]).unwrap() };
+    for (http, expected) in [(true, &ours), (false, &json!([]))] {
+        let mcp = json!({"http": http});
+        for capabilities in [
+            json!({"mcpCapabilities": mcp, "loadSession": true}),
+            json!({"mcpCapabilities": mcp, "sessionCapabilities": {"resume": {}}}),
+        ] {
+            let mut script = Script::start(given());
+
+            script.answers(json!({"protocolVersion": 1, "agentCapabilities": capabilities}));
+
+            let opening = sent(&script);
+            // An empty list may be left out.
+            let servers = opening["params"].get("mcpServers").unwrap_or(&Value::Null);
+            let nobody = !http && servers.is_null();
+            assert!(nobody || servers == expected, "{capabilities}: {opening}");
+        }
+        let mut script = Script::start(Params { resume: None, ..given() });
+        script.answers(json!({"protocolVersion": 1,
+            "agentCapabilities": {"mcpCapabilities": mcp}}));
+        let opening = sent(&script);
+        assert_eq!(opening["method"], "session/new");
+        assert_eq!(opening["params"]["mcpServers"], *expected);
     }
 }
 
