@@ -66,12 +66,6 @@ box_put() {
   box sh -c 'cat > "$1" && chmod "$2" "$1"' sh "$2" "${3:-644}" < "$1"
 }
 
-# Everything that was logged inside, for whoever looks for a failure's cause.
-box_journal() {
-  box timeout 20 journalctl --sync 2> /dev/null || true
-  box timeout 20 journalctl --no-pager --output=short-precise 2> /dev/null || true
-}
-
 # Ends it, orderly or else by force, and fails if anything is left.
 box_down() {
   local pids_inside='' cgroup left=()

@@ -57,3 +57,9 @@ install_package() {
 prepare() {
   install_package /made/fleet-mcp.deb
 }
+
+# Everything that was logged, for whoever looks for a failure's cause.
+box_journal() {
+  box timeout 20 journalctl --sync 2> /dev/null || true
+  box timeout 20 journalctl --no-pager --output=short-precise 2> /dev/null || true
+}

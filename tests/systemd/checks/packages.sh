@@ -18,7 +18,7 @@ check_rpm_has_the_same_files() {
   files=$(rpm -qlp "$made/fleet-mcp.rpm" 2> /dev/null)
   for file in $(box dpkg --listfiles fleet-mcp); do
     # Each distribution has its own places for these, and directories are Debian's only.
-    [[ $file != /usr/share/@(doc|lintian|man|zsh)* ]] && box test -f "$file" || continue
+    if [[ $file == /usr/share/@(doc|lintian|man|zsh)* ]] || ! box test -f "$file"; then continue; fi
     grep -qxF "$file" <<< "$files" || fail "the rpm lacks $file"
   done
   rpm -qp --scripts "$made/fleet-mcp.rpm" | sed -n '/scriptlet/!p' | bash -n
@@ -38,7 +38,7 @@ check_upgrade_restarts_the_daemon_and_keeps_everything() {
   before=$(main_pid)
   sockets=$(socket_times)
   install_package /made/newer.deb
-  is version 0.1.0-1+newer "$(box dpkg-query --show --showformat='${Version}' fleet-mcp)"
+  is version 0.1.0-1+newer "$(box dpkg-query --show fleet-mcp | cut -f 2)"
   is state active "$(box systemctl is-active fleet-mcp)"
   [[ $(main_pid) != "$before" ]] || fail 'it was not restarted'
   is 'the sockets' "$sockets" "$(socket_times)"
