@@ -1,7 +1,8 @@
 //! Clients that never retry: half of the requests come on new connections, half on kept ones.
 //!
 //! `load ADDRESS RATE SECONDS < TOKEN` asks for `/mcp/list_agents` so often a second for so long, and prints one line of JSON: what was
-//! sent and what failed, by kind of connection; kept connections that were closed after an answer that said so, and without;
+//! sent and what failed, by kind of connection; kept connections that were closed after an answer that said so, and that
+//! were not (`rude`);
 //! the longest time in which no client got an answer, and the longest wait for one.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is its purpose")]
 
@@ -121,20 +122,19 @@ impl Client {
     }
 
     fn ask(&mut self, keeps: bool) -> io::Result<()> {
-        let mut connection = match self.kept.take() {
+        let kept = self.kept.take().filter(|kept| {
+            let is_open = is_open(kept.get_ref());
+            self.report.rude += u64::from(!is_open);
+            is_open
+        });
+        let mut connection = match kept {
             Some(kept) => kept,
             None => connect(self.address)?,
         };
         let ending = if keeps { "\r\n" } else { "Connection: close\r\n\r\n" };
         let request = [&*self.request, ending].concat();
         let answer = connection.get_mut().write_all(request.as_bytes());
-        let closes = match answer.and_then(|()| answered(&mut connection)) {
-            Ok(closes) => closes,
-            Err(error) => {
-                self.report.rude += u64::from(keeps);
-                return Err(error);
-            }
-        };
+        let closes = answer.and_then(|()| answered(&mut connection))?;
         if keeps && closes {
             self.report.polite += 1;
         } else if keeps {
@@ -142,6 +142,14 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// Whether the other side has not hung up on a connection on which nothing is under way. Every
+/// client that keeps connections looks, before it uses one again.
+fn is_open(connection: &TcpStream) -> bool {
+    let asked = connection.set_nonblocking(true).and_then(|()| connection.peek(&mut [0]));
+    let is_open = asked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+    is_open && connection.set_nonblocking(false).is_ok()
 }
 
 fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {

@@ -63,3 +63,76 @@ box_journal() {
   box timeout 20 journalctl --sync 2> /dev/null || true
   box timeout 20 journalctl --no-pager --output=short-precise 2> /dev/null || true
 }
+
+# Marks the processes of agents, to be found by their command line.
+mark=of-an-agent
+# What an agent starts that outlives it: in sessions of their own, deaf to signals, and doubly forked.
+dirty="setsid sh -c 'trap \"\" HUP TERM INT; while :; do sleep 1; done # $mark' & (setsid sleep 1000 &) ; nohup sleep 1000 > /dev/null 2>&1 & : $mark"
+
+# An agent program that does as it is told: its task is a script.
+offer_shell() {
+  box sh -c 'cat > /etc/fleet-mcp/conf.d/shell.toml' << 'END'
+[agents.shell]
+driver = "command"
+command = "/bin/sh"
+args = ["-c", "{task}"]
+
+[roles.shell]
+agent = "shell"
+default = true
+
+[roles.demo]
+agent = "demo"
+END
+  box chmod 644 /etc/fleet-mcp/conf.d/shell.toml
+  box systemctl reload fleet-mcp
+}
+
+# starts AGENT SCRIPT
+starts() {
+  ctl agent create "$1" "$2" --project scratch --role shell > /dev/null
+}
+
+# does AGENT SCRIPT: what it has said when it is done.
+does() {
+  starts "$@"
+  ctl agent wait --timeout 60 "$1" > /dev/null
+  said_by "$1"
+}
+
+# All that an agent has said, on both streams.
+said_by() {
+  ctl agent logs --json --limit 1000 "$1" | jq -rj '.logs | reverse | map(select(.kind == "message" or .kind == "diagnostic").content) | add // ""'
+}
+
+says() {
+  said_by "$1" | grep -q "$2"
+}
+
+# task_is AGENT STATES: one of them, separated by |.
+task_is() {
+  ctl agent show --json "$1" | jq --exit-status --arg states "^($2)$" '.agent.task.state | test($states)' > /dev/null
+}
+
+forget() {
+  local agent
+  for agent in "$@"; do ctl agent delete "$agent" > /dev/null; done
+}
+
+# Processes of users that systemd made up for agents.
+agent_processes() {
+  box ps -eo uid=,pid=,args= | awk '$1 >= 61184 && $1 <= 65519'
+}
+
+is_alive() {
+  [[ $(agent_processes) ]] || fail 'no agent runs'
+}
+
+nothing_is_left() {
+  eventually 20 no_agent_runs
+}
+
+no_agent_runs() {
+  [[ ! $(agent_processes) && ! $(box systemctl list-units --no-legend --plain --state=activating,active,deactivating 'fleet-agent@*.service') \
+    && ! $(box find /sys/fs/cgroup -type d -name 'fleet-agent@*.service') ]]
+}
