@@ -85,6 +85,7 @@ default = true
 agent = "demo"
 END
   box chmod 644 /etc/fleet-mcp/conf.d/shell.toml
+  box sh -c 'umask 077; echo "Authorization: Bearer $(fleetctl token show)" > /run/with-token'
   box systemctl reload fleet-mcp
 }
 
@@ -100,9 +101,21 @@ does() {
   said_by "$1"
 }
 
+# The entries of an agent's log, oldest first, a line each.
+log_of() {
+  local page=1 more=true
+  while [[ $more == true ]]; do
+    box curl --silent --fail --max-time 10 --header @/run/with-token \
+      "http://127.0.0.1:8000/mcp/show_agent_log?agent_name=$1&page_size=100&page=$page" > "$scratch/page-$page" || return
+    more=$(jq .has_next_page "$scratch/page-$page")
+    page=$((page + 1))
+  done
+  while ((--page)); do jq -c '.logs | reverse | .[]' "$scratch/page-$page"; done
+}
+
 # All that an agent has said, on both streams.
 said_by() {
-  ctl agent logs --json --limit 1000 "$1" | jq -rj '.logs | reverse | map(select(.kind == "message" or .kind == "diagnostic").content) | add // ""'
+  log_of "$1" | jq -rj 'select(.kind == "message" or .kind == "diagnostic").content'
 }
 
 says() {

@@ -126,6 +126,6 @@ finish_turns() {
   # Everything is there once, in its order.
   is 'what the slow one said' "$(seq 1 100)" "$(said_by slow)"
   is 'what the quick one said' "$(seq 1 40000 | sha256sum)" "$(said_by quick | sha256sum)"
-  is 'how often it asked' 1 "$(ctl agent logs --json --limit 1000 asks | jq '[.logs[] | select(.kind == "permission_request")] | length')"
+  is 'how often it asked' 1 "$(log_of asks | jq --slurp '[.[] | select(.kind == "question")] | length')"
   forget slow quick asks
 }
