@@ -2,8 +2,8 @@
 //!
 //! `load ADDRESS RATE SECONDS < TOKEN` asks for `/mcp/list_agents` so often a second for so long, and prints one line of JSON: what was
 //! sent and what failed, by kind of connection; kept connections that were closed after an answer that said so, and that
-//! were not (`rude`);
-//! the longest time in which no client got an answer, and the longest wait for one.
+//! were not (`rude`); the time between the first failure and the last; the longest time in which no
+//! client got an answer, and the longest wait for one.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is its purpose")]
 
 use std::{
@@ -47,23 +47,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .collect();
     let mut all = [Report::default(), Report::default()];
-    let mut answers = Vec::new();
+    let (mut answers, mut failures) = (Vec::new(), Vec::new());
     for (number, client) in clients.into_iter().enumerate() {
         let report = client.join().map_err(|_| "a client ended early")?;
         answers.extend_from_slice(&report.answers);
+        failures.extend_from_slice(&report.failures);
         all[number % 2].add(report);
     }
     answers.sort_unstable();
+    failures.sort_unstable();
+    let failing = failures.last().zip(failures.first()).map(|(last, first)| *last - *first);
     let gap = answers.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
     let [kept, new] = &all;
     println!(
-        r#"{{"kept":{{"sent":{},"failed":{}}},"new":{{"sent":{},"failed":{}}},"polite":{},"rude":{},"gap_ms":{},"wait_ms":{}}}"#,
+        r#"{{"kept":{{"sent":{},"failed":{}}},"new":{{"sent":{},"failed":{}}},"polite":{},"rude":{},"failing_ms":{},"gap_ms":{},"wait_ms":{}}}"#,
         kept.sent,
         kept.failed,
         new.sent,
         new.failed,
         kept.polite,
         kept.rude,
+        failing.unwrap_or_default().as_millis(),
         gap.as_millis(),
         kept.wait.max(new.wait).as_millis()
     );
@@ -78,6 +82,7 @@ struct Report {
     rude: u64,
     wait: Duration,
     answers: Vec<Instant>,
+    failures: Vec<Instant>,
 }
 
 impl Report {
@@ -113,6 +118,7 @@ impl Client {
                 Err(error) => {
                     eprintln!("{} connection: {error}", if keeps { "kept" } else { "new" });
                     self.report.failed += 1;
+                    self.report.failures.push(Instant::now());
                     self.kept = None;
                 }
             }

@@ -64,6 +64,11 @@ box_journal() {
   box timeout 20 journalctl --no-pager --output=short-precise 2> /dev/null || true
 }
 
+# What each check of a group begins with.
+fresh() {
+  :
+}
+
 # Marks the processes of agents, to be found by their command line.
 mark=of-an-agent
 # What an agent starts that outlives it: in sessions of their own, deaf to signals, and doubly forked.
@@ -130,6 +135,13 @@ task_is() {
 forget() {
   local agent
   for agent in "$@"; do ctl agent delete "$agent" > /dev/null; done
+}
+
+forget_all() {
+  local agents
+  agents=$(ctl agent list --json | jq -r '.agents[].name')
+  # shellcheck disable=SC2086 # words
+  forget $agents
 }
 
 # Processes of users that systemd made up for agents.
