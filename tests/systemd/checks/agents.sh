@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # the variables of run
+# shellcheck shell=bash disable=SC2154,SC2016,SC2034 # variables of run, and scripts for shells inside
 # Agents in their slots: users and cgroups of their own, nothing left when they end, and what they can't do.
 
 prepare() {
@@ -77,7 +77,7 @@ check_a_slot_is_used_again_and_again() {
 
 check_an_agent_can_use_what_it_needs() {
   local said
-  said=$(does one 'set -ex; git --version; curl --silent --fail http://127.0.0.1:8000/health; python3 -c "
+  said=$(does one 'set -ex; git --version; curl --silent --fail --output health http://127.0.0.1:8000/health; python3 -c "
 import mmap
 mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 import multiprocessing; multiprocessing.Lock()"

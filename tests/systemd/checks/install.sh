@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # the variables of run
+# shellcheck shell=bash disable=SC2154,SC2016,SC2034 # variables of run, and scripts for shells inside
 # After `apt install`.
 
 check_install_starts_the_daemon_and_it_is_ready() {

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # the variables of run
+# shellcheck shell=bash disable=SC2154,SC2016,SC2034 # variables of run, and scripts for shells inside
 # What an operator finds in the journal, and what fail2ban makes of it.
 
 wrong=wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # the variables of run
+# shellcheck shell=bash disable=SC2154,SC2016,SC2034 # variables of run, and scripts for shells inside
 # What needs a kernel of its own: `run --vm`.
 
 check_the_daemon_is_ready() {

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # the variables of run
+# shellcheck shell=bash disable=SC2154,SC2016,SC2034 # variables of run, and scripts for shells inside
 # The package's whole life, as Debian's policy has it.
 
 check_lintian_has_nothing_to_say() {
