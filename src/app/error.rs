@@ -38,6 +38,17 @@ impl Code {
             Self::InsufficientScope(_) => "INSUFFICIENT_SCOPE",
         }
     }
+
+    /// HTTP's number for it, which both planes answer with.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::InvalidInput => 400,
+            Self::InsufficientScope(_) => 403,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::Unavailable => 503,
+        }
+    }
 }
 
 impl FleetError {

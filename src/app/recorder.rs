@@ -116,7 +116,12 @@ impl Writer {
                         self.expire().await;
                     }
                 }
-                _ = expiry.tick() => while self.expire().await && !self.stop.is_cancelled() {},
+                _ = expiry.tick() => {
+                    // What has gathered meanwhile comes in between.
+                    if self.expire().await {
+                        expiry.reset_immediately();
+                    }
+                }
                 () = self.stop.cancelled() => break,
             }
         }

@@ -60,7 +60,7 @@ pub(super) async fn run(client: &Client, socket: &Path, output: &Output) -> Resu
     let mut findings = Findings { good: 0, findings: Vec::new() };
     let is_service = service::is_meant_by(socket);
     match client.get::<Status>(api::STATUS).await {
-        Ok(status) => running(client, &status, &mut findings).await?,
+        Ok(status) => running(client, &status, &mut findings).await,
         Err(error) => {
             findings.add([service::unreachable(socket, is_service, &error)]);
             alone(socket, is_service, &error, &mut findings);
@@ -80,16 +80,29 @@ pub(super) async fn run(client: &Client, socket: &Path, output: &Output) -> Resu
     Ok(if failed { Exit::Failed } else { Exit::Ok })
 }
 
-async fn running(client: &Client, status: &Status, findings: &mut Findings) -> Result<(), Failure> {
-    let examination: Examination = client.get(api::DOCTOR).await?;
-    findings.good += examination.good;
-    findings.findings.extend(examination.findings);
+async fn running(client: &Client, status: &Status, findings: &mut Findings) {
+    match client.get::<Examination>(api::DOCTOR).await {
+        Ok(examination) => {
+            findings.good += examination.good;
+            findings.findings.extend(examination.findings);
+        }
+        Err(error) => findings.add([not_told("settings and files", &error)]),
+    }
     reach::listeners(status, findings).await;
     reach::round_trip(client, status, findings).await;
-    history::refusals(client, status, findings).await?;
-    history::made_anew(client, findings).await?;
+    if let Err(error) = history::refusals(client, status, findings).await {
+        findings.add([not_told("refused requests", &error)]);
+    }
+    if let Err(error) = history::made_anew(client, findings).await {
+        findings.add([not_told("events about the primary token", &error)]);
+    }
     findings.add(tokens::look(&status.tokens, SystemClock.now()));
-    Ok(())
+}
+
+/// A daemon of another version knows other requests.
+fn not_told(what: &str, error: &ClientError) -> Finding {
+    let why = format!("the daemon does not tell: {error}; is fleetctl of another version?");
+    Finding::skipped("daemon", format!("{what} were not checked"), why)
 }
 
 /// What can be seen without a daemon.

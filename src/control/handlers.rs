@@ -19,7 +19,7 @@ use super::{
 use crate::{
     app::{
         Phase,
-        error::{Code, FleetError},
+        error::FleetError,
         events::MAX_EVENTS,
         metrics::Format,
         ports::{
@@ -128,13 +128,8 @@ pub(super) async fn log_tail(
 
 impl From<FleetError> for Failure {
     fn from(error: FleetError) -> Self {
-        let status = match error.code {
-            Code::InvalidInput => StatusCode::BAD_REQUEST,
-            Code::NotFound => StatusCode::NOT_FOUND,
-            Code::Conflict => StatusCode::CONFLICT,
-            Code::InsufficientScope(_) => StatusCode::FORBIDDEN,
-            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        };
+        let status = StatusCode::from_u16(error.code.http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self::new(status, error.code.as_str(), error.message)
     }
 }

@@ -38,13 +38,8 @@ impl HttpError {
 
 impl From<FleetError> for HttpError {
     fn from(error: FleetError) -> Self {
-        let status = match error.code {
-            Code::InvalidInput => StatusCode::BAD_REQUEST,
-            Code::NotFound => StatusCode::NOT_FOUND,
-            Code::Conflict => StatusCode::CONFLICT,
-            Code::InsufficientScope(_) => StatusCode::FORBIDDEN,
-            Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        };
+        let status = StatusCode::from_u16(error.code.http_status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let lacks = match error.code {
             Code::InsufficientScope(scope) => Some(scope),
             _ => None,

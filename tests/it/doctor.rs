@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
-    Builder, NOBODY, TestDaemon, eventually, left_out_without_root, stderr, stdout,
+    Builder, NOBODY, SmallDisk, TestDaemon, eventually, left_out_without_root, stderr, stdout,
 };
 
 fn findings(output: &Output) -> Vec<Value> {
@@ -241,4 +241,18 @@ fn the_status_points_to_it_when_there_is_something_to_look_at() {
     fs::remove_file(daemon.token_file()).unwrap();
 
     assert!(stdout(&daemon.fleetctl(&["status"])).contains("`fleetctl doctor` says what mends"));
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_or_does_not_outlive_a_restart_is_found() {
+    if left_out_without_root("a small disk (mounts a tmpfs)") {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let daemon = TestDaemon::builder().env("FLEET_MCP_STATE_DIR", disk.path()).start();
+
+    let all = findings(&daemon.fleetctl(&["doctor", "--json"]));
+
+    finding(&all, "disk_space", "error", "MiB are free");
+    finding(&all, "persistence", "warning", "in memory (tmpfs)");
 }

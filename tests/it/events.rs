@@ -8,7 +8,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Control, Running, TestDaemon, eventually, stderr, stdout};
+use crate::support::{
+    Control, Running, SmallDisk, TestDaemon, eventually, left_out_without_root, stderr, stdout,
+};
 
 const CONFIG: &str = r#"
 [agents.echo]
@@ -185,4 +187,26 @@ fn a_wrong_time_or_limit_is_refused_with_what_is_right() {
         assert_eq!(answer.status, 400, "{query}: {}", answer.body);
         assert!(answer.body.contains(right), "{query}: {}", answer.body);
     }
+}
+
+#[test]
+fn events_wait_for_a_full_disk_while_requests_do_not() {
+    if left_out_without_root("a full disk (mounts a small tmpfs)") {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let daemon = TestDaemon::builder().env("FLEET_MCP_STATE_DIR", disk.path()).start();
+    let filler = disk.fill();
+    for _ in 0..3 {
+        assert_eq!(daemon.get("/mcp/list_agents").send().status, 401);
+    }
+    daemon.log_line("events wait");
+
+    std::fs::remove_file(filler).unwrap();
+
+    let refused = |event: &&Value| event["event"] == "auth_failure";
+    eventually("all three are recorded", || {
+        let all = events(&daemon, &["--audit"]);
+        (all.iter().filter(refused).count() == 3).then_some(())
+    });
 }

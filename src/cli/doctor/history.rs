@@ -11,10 +11,9 @@ use crate::{
         doctor::Finding,
     },
     auth::token::PRIMARY,
-    cli::failure::Failure,
     control::{
         api::{self, Event, EventList, Status},
-        client::Client,
+        client::{Client, ClientError},
     },
 };
 
@@ -36,7 +35,7 @@ pub(super) async fn refusals(
     client: &Client,
     status: &Status,
     findings: &mut Findings,
-) -> Result<(), Failure> {
+) -> Result<(), ClientError> {
     let since = SystemClock.now().checked_sub(LATELY).unwrap_or_default();
     let mut by_reason = BTreeMap::<(bool, String), Refused>::new();
     let mut place = format!("since={since}");
@@ -152,7 +151,7 @@ fn cause(reason: &str) -> (&'static str, &'static str) {
 }
 
 /// The primary token is made once; more often, its file does not last.
-pub(super) async fn made_anew(client: &Client, findings: &mut Findings) -> Result<(), Failure> {
+pub(super) async fn made_anew(client: &Client, findings: &mut Findings) -> Result<(), ClientError> {
     let path = format!("{}?audit=true&token={PRIMARY}", api::EVENTS);
     let page: EventList = client.get(&path).await?;
     let made = page.events.iter().filter(|event| event.event == "token_created").count();

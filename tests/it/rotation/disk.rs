@@ -1,45 +1,10 @@
 //! A disk that does not take the new token: nothing changes, and the operator is told.
 
-use std::{
-    fs::{self, File},
-    io::Write as _,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::Command,
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use crate::support::{
+    SmallDisk, TestDaemon, left_out_without_root, mount, stderr, stdout, unmount, unprivileged,
 };
-
-use tempfile::TempDir;
-
-use crate::support::{TestDaemon, left_out_without_root, stderr, stdout, unprivileged};
-
-/// A small file system of its own, gone with the value.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount() -> Self {
-        let disk = Self(TempDir::new().unwrap());
-        mount(&["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"], disk.path());
-        disk
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Writes until nothing fits; the file that takes the room.
-    fn fill(&self) -> PathBuf {
-        let path = self.path().join("filler");
-        let mut filler = File::create(&path).unwrap();
-        while filler.write_all(&[0; 512]).is_ok() {}
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        unmount(self.path());
-    }
-}
 
 /// The same directory once more on top of itself, read-only, while the value lives. The file system
 /// itself can't be made so: the daemon has its lock's file open.
@@ -58,17 +23,6 @@ impl Drop for ReadOnly<'_> {
     fn drop(&mut self) {
         unmount(self.0);
     }
-}
-
-fn unmount(path: &Path) {
-    let unmounted = Command::new("umount").arg("--lazy").arg(path).status();
-    let is_gone = unmounted.is_ok_and(|status| status.success());
-    assert!(is_gone || std::thread::panicking(), "can't unmount {}", path.display());
-}
-
-fn mount(options: &[&str], at: &Path) {
-    let output = Command::new("mount").args(options).arg(at).output().unwrap();
-    assert!(output.status.success(), "mount: {}", stderr(&output));
 }
 
 fn names(dir: &Path) -> Vec<String> {

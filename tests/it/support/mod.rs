@@ -3,6 +3,7 @@
 mod certificate;
 mod control;
 mod daemon;
+mod disk;
 mod http;
 mod journal;
 mod kept;
@@ -17,6 +18,7 @@ mod wire;
 pub(crate) use certificate::Certificate;
 pub(crate) use control::Control;
 pub(crate) use daemon::{Builder, TestDaemon};
+pub(crate) use disk::{SmallDisk, mount, unmount};
 pub(crate) use http::{Request, Response};
 pub(crate) use journal::{Fields, Journal, journal_field};
 pub(crate) use kept::Kept;

@@ -43,6 +43,20 @@ check_fleetctl_works_for_root_and_tells_others_what_is_missing() {
   [[ $said == *'Permission denied'* && $said == *sudo* ]]
 }
 
+check_doctor_finds_nothing_wrong_here_and_a_unit_that_does_not_run() {
+  local said status=0
+  said=$(ctl doctor --json)
+  # The box's own file system may be an overlay, and earlier checks were refused.
+  said=$(jq -r '.findings[] | select(.severity != "skipped" and .severity != "note") | select(.check != "persistence" and .check != "refusals") | .what' <<< "$said")
+  is 'what it finds' '' "$said"
+  box systemctl stop fleet-mcp
+  said=$(ctl doctor --json) || status=$?
+  box systemctl start fleet-mcp
+  is 'the exit status' 1 "$status"
+  is 'the fix' 'systemctl start fleet-mcp' "$(jq -r '.findings[] | select(.check == "unit" and .severity == "error") | .fix' <<< "$said")"
+  is 'errors of others' '' "$(jq -r '.findings[] | select(.severity == "error" and .check != "unit" and .check != "daemon") | .what' <<< "$said")"
+}
+
 check_rotation_is_live() {
   local old new before
   old=$(ctl token show)
