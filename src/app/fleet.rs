@@ -67,20 +67,35 @@ impl App {
 }
 
 impl Fleet<'_> {
-    /// The agents that match, by name.
+    /// The agents that match, by name: a page of them, or all.
     ///
     /// # Errors
-    /// When the filter names a status or a project that does not exist.
-    pub fn list_agents(&self, filter: &AgentFilter) -> Result<Vec<Arc<Member>>, FleetError> {
+    /// When the filter names a status or a project that does not exist, or the page is outside its
+    /// limits.
+    pub fn list_agents(
+        &self,
+        filter: &AgentFilter,
+        page: Option<Page>,
+    ) -> Result<Paged<Arc<Member>>, FleetError> {
         let status = filter.status.as_deref().map(parse_status).transpose()?;
         let project = filter.project.as_deref().map(|p| self.project(p)).transpose()?;
+        page.map(check_page).transpose()?;
         let matches = |member: &&Arc<Member>| {
             let agent = &member.agent;
             self.projects.cover(&agent.project)
                 && status.is_none_or(|status| agent.status == status)
                 && project.as_ref().is_none_or(|p| p.name.eq_ignore_ascii_case(&agent.project))
         };
-        Ok(self.app.snapshot().agents.values().filter(matches).cloned().collect())
+        let snapshot = self.app.snapshot();
+        let mut found = snapshot.agents.values().filter(matches);
+        let (before, size) = page.map_or((0, usize::MAX), |page| {
+            let size = page.size as usize;
+            ((page.number as usize - 1).saturating_mul(size), size)
+        });
+        let skipped = found.by_ref().take(before).count();
+        let items: Vec<_> = found.by_ref().take(size).cloned().collect();
+        let total = (skipped + items.len() + found.count()) as u64;
+        Ok(Paged { items, total })
     }
 
     /// One agent.

@@ -1,5 +1,5 @@
-//! Many agents at once, and many one after the other. The numbers are for a build that is not
-//! optimized.
+//! Many agents at once, and many one after the other. With the variable `ENDURANCE` the numbers are
+//! those that the fleet promises; without it they are smaller, so that these tests take seconds.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Fleet, builder};
+use super::{Fleet, builder, enough};
 use crate::support::{eventually, left_out_without_root};
 
 const KIB: u64 = 1024;
@@ -30,27 +30,26 @@ fn descriptors(fleet: &Fleet) -> usize {
 
 #[test]
 fn a_crowd_at_once_has_all_that_it_said_in_order() {
-    const AGENTS: usize = 20;
-    const PIECES: u32 = 500;
+    let (crowd, pieces) = enough((20, 500), (50, 1000));
     let fleet = Fleet::start(builder("[fleet]\nmax_tasks = 64\n"));
-    let names: Vec<_> = (0..AGENTS).map(|number| format!("agent-{number}")).collect();
+    let names: Vec<_> = (0..crowd).map(|number| format!("agent-{number}")).collect();
     for name in &names {
-        fleet.create(name, "demo", &format!("stream {PIECES} for {name}"));
+        fleet.create(name, "demo", &format!("stream {pieces} for {name}"));
     }
     for name in &names {
         assert_eq!(fleet.outcome(name), ["idle", "done", ""]);
     }
 
-    let pieces: String = (0..PIECES).map(|piece| format!("{piece}\n")).collect();
+    let whole: String = (0..pieces).map(|piece| format!("{piece}\n")).collect();
     for name in &names {
         let said = fleet.messages(name);
-        let (before, after) = said.split_once(&pieces).unwrap_or_else(|| panic!("{name}: {said}"));
-        assert!(before.contains(&format!("stream {PIECES} for {name}")), "{before}");
+        let (before, after) = said.split_once(&whole).unwrap_or_else(|| panic!("{name}: {said}"));
+        assert!(before.contains(&format!("stream {pieces} for {name}")), "{before}");
         assert_eq!(after, "I wrote demo.txt.");
     }
     let (now, most) = (memory(&fleet, "VmRSS:"), memory(&fleet, "VmHWM:"));
     let size = |bytes: u64| format!("{} KiB", bytes / KIB);
-    eprintln!("{AGENTS} agents said {PIECES} pieces each: {}, at most {}", size(now), size(most));
+    eprintln!("{crowd} agents said {pieces} pieces each: {}, at most {}", size(now), size(most));
     assert!(most < MAX_MEMORY);
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     fleet.ends_clean(&names);
@@ -66,11 +65,11 @@ fn kill_program(fleet: &Fleet) {
 
 #[test]
 fn cycles_of_create_task_cancel_or_kill_and_delete_leave_nothing() {
-    const CYCLES: usize = 30;
     const WARM: usize = 6;
+    let cycles = enough(24, 200);
     let fleet = Fleet::start(builder("[fleet]\nclose_grace = \"1s\"\n"));
     let mut before = None;
-    for cycle in 0..CYCLES {
+    for cycle in 0..cycles {
         if cycle == WARM {
             before = Some((memory(&fleet, "VmRSS:"), descriptors(&fleet)));
         }
@@ -96,7 +95,7 @@ fn cycles_of_create_task_cancel_or_kill_and_delete_leave_nothing() {
     let (memory_before, descriptors_before) = before.unwrap();
     let memory_after = memory(&fleet, "VmRSS:");
     eprintln!(
-        "after {WARM} and {CYCLES} cycles: {} and {} KiB, {descriptors_before} and {} descriptors",
+        "after {WARM} and {cycles} cycles: {} and {} KiB, {descriptors_before} and {} descriptors",
         memory_before / KIB,
         memory_after / KIB,
         descriptors(&fleet),

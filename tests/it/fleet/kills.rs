@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Entry, Fleet, builder, processes_in};
+use super::{Entry, Fleet, builder, enough, processes_in};
 use crate::{acp_driver::program, support::eventually};
 
 const INTERRUPTED: &str = "the daemon was restarted in the middle of it";
@@ -141,8 +141,8 @@ fn is_consistent(fleet: &Fleet, name: &str) {
 
 #[test]
 fn kills_at_random_moments_lose_nothing_that_was_shown() {
-    const KILLS: usize = 40;
     const LONGEST: u64 = 150;
+    let kills = enough(15, 100);
     let start = Instant::now();
     let mut fleet = Fleet::start(builder(""));
     let mut shown: BTreeMap<&str, Shown> = BTreeMap::new();
@@ -150,7 +150,7 @@ fn kills_at_random_moments_lose_nothing_that_was_shown() {
         fleet.create(name, "demo", "stream 200");
     }
     let mut interrupted = 0;
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         let moment = Instant::now() + Duration::from_millis(rand::random_range(0..LONGEST));
         while Instant::now() < moment {
             for name in AGENTS {
@@ -173,7 +173,7 @@ fn kills_at_random_moments_lose_nothing_that_was_shown() {
     }
     let entries: usize = shown.values().map(BTreeMap::len).sum();
     eprintln!(
-        "{KILLS} kills in {:?}: {interrupted} tasks interrupted, {entries} entries shown",
+        "{kills} kills in {:?}: {interrupted} tasks interrupted, {entries} entries shown",
         start.elapsed()
     );
     assert!(interrupted > 0, "no kill came in time");

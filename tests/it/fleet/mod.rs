@@ -38,6 +38,11 @@ struct Entry {
     content: String,
 }
 
+/// How many: a few for everyday, or as many as the fleet promises, with the variable `ENDURANCE`.
+fn enough<T>(everyday: T, promised: T) -> T {
+    if std::env::var_os("ENDURANCE").is_some() { promised } else { everyday }
+}
+
 /// A daemon whose own log is short, and whose fleet is configured so.
 pub(crate) fn builder(config: &str) -> Builder {
     TestDaemon::builder().env("FLEET_MCP_LOG", "info").config(config)
