@@ -253,7 +253,7 @@ impl Launcher for SlotLauncher {
     fn release_rest(&self) {
         let mut ending = lock(&self.ending);
         for (agent, Kept { slot, stream }) in std::mem::take(&mut *lock(&self.kept)) {
-            tracing::warn!(%agent, %slot, "ended what nobody claims any more");
+            tracing::warn!(%agent, %slot, "hung up on {agent} in slot {slot}: nobody claims it");
             // For all copies of the descriptor. An error says that the host is gone.
             let _ = stream.shutdown(Shutdown::Write);
             if let Err(error) = self.store.forget(&name(&slot, agent)) {

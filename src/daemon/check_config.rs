@@ -49,8 +49,9 @@ pub(super) fn run(flags: Flags) -> Exit {
 
 /// `ours` is the program that is running: where it is needs no telling.
 fn summary(loaded: &Loaded, ours: &Path) -> String {
-    let Settings { listen, auth, state_dir, control_socket, projects, roles, programs, .. } =
-        &loaded.settings;
+    let Settings {
+        listen, auth, state_dir, control_socket, projects, roles, programs, fleet, ..
+    } = &loaded.settings;
     let listed =
         |items: Vec<String>| if items.is_empty() { "none".into() } else { items.join(", ") };
     let files = listed(loaded.files.iter().map(|path| path.display().to_string()).collect());
@@ -64,6 +65,10 @@ fn summary(loaded: &Loaded, ours: &Path) -> String {
         PrimarySource::File => format!("token file {}", auth.token_file.display()),
         elsewhere => format!("token from {elsewhere}"),
     };
+    let launcher = match &fleet.slots {
+        Some(slots) => format!("by systemd, in the slots of {}", slots.display()),
+        None => "as child processes of the daemon".to_owned(),
+    };
     let state = if auth.enabled { "on" } else { "off" };
     let mut text = format!(
         "The configuration is good.\n\
@@ -73,6 +78,7 @@ fn summary(loaded: &Loaded, ours: &Path) -> String {
          State directory: {}\n\
          Control socket:  {}\n\
          Agent programs:  {programs}\n\
+         Agents run:      {launcher}\n\
          Projects: {}, roles: {}\n",
         state_dir.display(),
         control_socket.display(),

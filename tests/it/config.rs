@@ -45,6 +45,7 @@ fn good_configuration_is_summed_up_and_nothing_is_made() {
          State directory: {state_shown}\n\
          Control socket:  {state_shown}/run/control.sock\n\
          Agent programs:  demo\n\
+         Agents run:      as child processes of the daemon\n\
          Projects: 1, roles: 1\n\
          auth.enabled is set by {home}/.config/fleet-mcp/conf.d/10-auth.toml:1\n\
          listen is set by {home}/.config/fleet-mcp/config.toml:1\n"

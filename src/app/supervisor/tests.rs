@@ -287,9 +287,12 @@ async fn what_the_store_refuses_has_not_happened_and_is_told_again_once_it_does_
         .await
         .unwrap_err();
     session.tell(News::TurnEnded(Outcome::Done)).await;
+    // It is no reason to be restarted.
+    let answered = tokio::time::timeout(Duration::from_secs(10), bench.supervisor.ping()).await;
     bench.store.refuses.store(false, SeqCst);
     let member = bench.until("sony", |member| member.agent.status == Status::Idle).await;
 
+    assert!(answered.is_ok(), "the supervisor does not answer");
     assert_eq!((refused.code, delete.code), (Code::Unavailable, Code::Unavailable));
     assert_eq!(member.task.as_ref().unwrap().status, TaskStatus::Done);
     assert!(bench.snapshot.borrow().agents.len() == 1 && bench.opened.try_recv().is_err());

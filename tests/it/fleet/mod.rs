@@ -6,7 +6,7 @@ mod crowd;
 mod kills;
 mod misbehaving;
 mod publishing;
-mod repositories;
+pub(crate) mod repositories;
 mod revocation;
 
 use std::{
@@ -85,7 +85,7 @@ impl Fleet {
         self.create_on("scratch", name, role, task);
     }
 
-    fn create_on(&self, project: &str, name: &str, role: &str, task: &str) {
+    pub(crate) fn create_on(&self, project: &str, name: &str, role: &str, task: &str) {
         let new = json!({"name": name, "project": project, "role": role, "task": task});
         self.tool("create_agent", &new);
     }

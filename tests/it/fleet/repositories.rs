@@ -14,7 +14,7 @@ use super::{Fleet, builder};
 use crate::support::eventually;
 
 /// Runs git for a test; answers what it wrote.
-pub(super) fn git(directory: &Path, arguments: &[&str]) -> String {
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> String {
     let out = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"])
         .args(arguments)
@@ -27,7 +27,7 @@ pub(super) fn git(directory: &Path, arguments: &[&str]) -> String {
 }
 
 /// A repository with one commit.
-pub(super) fn repository() -> TempDir {
+pub(crate) fn repository() -> TempDir {
     let source = tempfile::tempdir().unwrap();
     git(source.path(), &["init", "--quiet"]);
     fs::write(source.path().join("README"), "read me\n").unwrap();

@@ -1,11 +1,15 @@
 //! Agents in slots.
 
-use std::{fs, io::Read as _, os::unix::net::UnixStream};
+use std::{collections::BTreeSet, fs, io::Read as _, os::unix::net::UnixStream};
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::{
-    fleet::{Fleet, builder},
+    fleet::{
+        Fleet, builder,
+        repositories::{git, repository},
+    },
     support::{PATIENCE, eventually},
 };
 
@@ -129,8 +133,7 @@ fn nothing_of_an_agent_is_left_when_its_host_is_killed() {
     let slots = fleet.daemon.manager().slots();
     let host = slots.host(1).unwrap().cast_signed();
 
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(host), nix::sys::signal::Signal::SIGKILL)
-        .unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(host), Signal::SIGKILL).unwrap();
 
     let [_, state, message] = fleet.outcome("a");
     assert_eq!(state, "failed", "{message}");
@@ -148,9 +151,109 @@ fn agents_of_a_stopped_daemon_end() {
     let (home, pid) = (fleet.daemon.home(), fleet.daemon.pid());
     let mut daemon = fleet.daemon;
 
-    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    daemon.signal(Signal::SIGTERM);
     assert!(daemon.wait().success());
     daemon.manager().forget();
 
     eventually("all is gone", || crate::fleet::processes_in(&home, pid).is_empty().then_some(()));
+}
+
+#[test]
+fn an_agent_has_the_same_slot_after_a_restart_and_nobody_else_gets_it() {
+    let mut fleet = Fleet::start(builder("").supervised(2));
+    fleet.create("a", "demo", "first");
+    assert_eq!(fleet.outcome("a"), ["idle", "done", ""]);
+    fleet.create("b", "demo", "first");
+    assert_eq!(fleet.outcome("b"), ["idle", "done", ""]);
+    fleet.delete("a");
+    fleet.until_deleted("a");
+
+    for end in [Signal::SIGTERM, Signal::SIGKILL] {
+        fleet.daemon.signal(end);
+        fleet.daemon.wait();
+        fleet = fleet.restart();
+        let kept = fleet.daemon.manager().slots().state(2).join("workspace/repo");
+        assert!(kept.is_dir(), "{end}");
+        assert_eq!(fleet.daemon.status()["slots"], json!({"total": 2, "free": 1}));
+        fleet.assign("b", "again");
+        assert_eq!(fleet.outcome("b"), ["idle", "done", ""]);
+    }
+    fleet.create("c", "demo", "first");
+    assert_eq!(fleet.outcome("c"), ["idle", "done", ""]);
+
+    let kept = fleet.daemon.manager().kept();
+    assert_eq!(&kept[..2], ["agent-01-3", "agent-02-2"], "{kept:?}");
+}
+
+#[test]
+fn many_who_come_at_once_get_a_slot_each_or_none() {
+    let fleet = Fleet::start(builder("fleet.max_tasks = 100\n").supervised(4));
+    let create = |number: usize| {
+        let (name, role) = (format!("a{number}"), "demo");
+        let new = json!({"name": name, "project": "scratch", "role": role, "task": "hi"});
+        let request = fleet.daemon.post("/mcp/create_agent", new.to_string());
+        let request = request.bearer(&fleet.token);
+        std::thread::spawn(move || request.send().status)
+    };
+
+    let all: Vec<_> = (0..12).map(create).collect();
+    let mut answers: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
+    answers.sort_unstable();
+
+    assert_eq!(answers, [&[200; 4][..], &[409; 8]].concat());
+    let slots: BTreeSet<_> = eventually("all are kept", || {
+        let kept = fleet.daemon.manager().kept();
+        let slots = kept.iter().filter_map(|name| Some(name.strip_prefix("agent-")?[..2].into()));
+        let slots: BTreeSet<String> = slots.collect();
+        (slots.len() == 4).then_some(slots)
+    });
+    assert_eq!(slots, ["01", "02", "03", "04"].map(str::to_owned).into());
+}
+
+#[test]
+fn work_in_a_slot_is_published_and_its_workspace_removed() {
+    let source = repository();
+    let config = format!("[projects.site]\nrepository = \"{}\"\n", source.path().display());
+    let fleet = Fleet::start(builder(&config).supervised(1));
+    fleet.create_on("site", "sony", "demo", "the first version");
+    assert_eq!(fleet.outcome("sony"), ["idle", "done", ""]);
+
+    let published = fleet.tool("publish_agent", &json!({"agent_name": "sony"}));
+    fleet.delete("sony");
+    fleet.until_deleted("sony");
+
+    let bare = published["repository"].as_str().unwrap();
+    assert_eq!(git(bare.as_ref(), &["show", "fleet/sony:demo.txt"]), "the first version");
+    let left: Vec<_> = fs::read_dir(fleet.daemon.manager().slots().state(1)).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn an_agent_from_another_time_is_not_started_elsewhere_and_says_why() {
+    const SLOTS: &str = "FLEET_MCP_FLEET_SLOTS";
+    let fleet = Fleet::start(builder("").supervised(1).without_env(SLOTS));
+    fleet.create("child", "demo", "first");
+    assert_eq!(fleet.outcome("child"), ["idle", "done", ""]);
+    let how = fleet.stops_clean();
+    let slots = how.manager().slots().directory().to_owned();
+    let fleet = Fleet::start(how.env(SLOTS, slots));
+
+    fleet.assign("child", "again");
+    let [_, state, message] = fleet.outcome("child");
+    assert_eq!(state, "failed");
+    assert!(message.contains("it was created before this daemon had slots"), "{message}");
+    assert_eq!(fleet.processes(), []);
+    fleet.create("lodger", "demo", "first");
+    assert_eq!(fleet.outcome("lodger"), ["idle", "done", ""]);
+    let daemon = fleet.daemon.restart_with(|how| how.without_env(SLOTS));
+    let token = daemon.token();
+    let fleet = Fleet { daemon, token };
+
+    fleet.assign("lodger", "again");
+    let [_, state, message] = fleet.outcome("lodger");
+    assert_eq!(state, "failed");
+    assert!(message.contains("it lives in slot 01, and this daemon has no slots"), "{message}");
+    assert!(!fleet.daemon.state_dir().join("agents/lodger").exists());
+    fleet.assign("child", "again");
+    assert_eq!(fleet.outcome("child"), ["idle", "done", ""]);
 }
