@@ -5,10 +5,10 @@ use std::{
     collections::BTreeSet,
     io,
     net::SocketAddr,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
-use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
+use nix::sys::socket::{Shutdown, getsockopt, shutdown, sockopt::AcceptConn};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::failure::Failure;
@@ -95,7 +95,9 @@ fn assign(addresses: &[SocketAddr], kept: &mut Vec<Kept>) -> Vec<Option<Kept>> {
 fn close(unwanted: Vec<(String, OwnedFd)>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (name, descriptor) in unwanted {
-        drop(descriptor);
+        // For all copies of it, of which the manager's may live a little longer: the address is free at
+        // once. An error says that it is no socket.
+        let _ = shutdown(descriptor.as_raw_fd(), Shutdown::Both);
         tracing::info!("closed `{name}`, which the former daemon had left open");
         names.insert(name);
     }
