@@ -133,9 +133,16 @@ task_is() {
   ctl agent show --json "$1" | jq --exit-status --arg states "^($2)$" '.agent.task.state | test($states)' > /dev/null
 }
 
+# Deletes agents, also those that are being deleted, and waits until they are.
 forget() {
   local agent
-  for agent in "$@"; do ctl agent delete "$agent" > /dev/null; done
+  for agent in "$@"; do
+    ctl agent delete "$agent" > /dev/null || eventually 60 is_gone "$agent"
+  done
+}
+
+is_gone() {
+  ! ctl agent show "$1" > /dev/null 2>&1
 }
 
 forget_all() {
