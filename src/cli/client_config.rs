@@ -54,6 +54,7 @@ pub(super) async fn show(
             "# Put the token into the client's environment first, in a shell that may see it:",
         );
         output.note("#   export FLEET_MCP_TOKEN=$(fleetctl token show)");
+        output.note("# or, for somebody who should have less: $(fleetctl token create NAME)");
     }
     output.line(&form(program, &base))
 }

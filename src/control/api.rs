@@ -65,7 +65,7 @@ pub struct Status {
     pub public_url: Option<String>,
     /// Authentication.
     pub auth: Auth,
-    /// The tokens in force.
+    /// The tokens' secrets; at most 1,000, [`TOKENS`] has all.
     pub tokens: Vec<Token>,
     /// Agents by status; only those that occur.
     pub agents: Vec<Count>,

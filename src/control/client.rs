@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a tool's answer may take: some wait for an agent.
 const CALL_TIMEOUT: Duration = Duration::from_secs(MAX_WAIT_SECS as u64 + 60);
 /// Largest answer that is read, in bytes.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
+const MAX_ANSWER: usize = 128 * 1024 * 1024;
 
 /// Asks the daemon that listens on this socket.
 #[derive(Debug, Clone)]

@@ -34,6 +34,9 @@ use crate::{
     tools::{self, Call},
 };
 
+/// Most secrets of tokens in the status; the list of tokens has all.
+const MAX_TOKENS: usize = 1000;
+
 pub(super) async fn status(State(control): State<Arc<Control>>) -> Json<api::Status> {
     Json(control.app.status().await.into())
 }
@@ -159,7 +162,7 @@ impl From<Status> for api::Status {
                 },
                 token_file_state: status.token_file_state.as_ref().map(|s| word(s).to_owned()),
             },
-            tokens: status.tokens.into_iter().map(Into::into).collect(),
+            tokens: status.tokens.into_iter().take(MAX_TOKENS).map(Into::into).collect(),
             isolation: status.isolation,
             slots: status.slots.map(|SlotCount { total, free }| api::Slots { total, free }),
             agents: counts(status.agents.iter().map(|(s, n)| (s.as_str(), *n as u64))),

@@ -121,8 +121,8 @@ fn what_does_not_exist_is_not_found_and_the_answer_says_what_there_is() {
     let message = |path: &str| error(&fleet.get(path), 404, "NOT_FOUND");
 
     let tools = "there is: answer_agent, cancel_agent_task, create_agent, delete_agent, \
-                 list_agent_projects, list_agent_roles, list_agents, restart_agent, show_agent, \
-                 show_agent_log, show_agent_task_history, start_agent_task, wait_for_agent";
+                 list_agent_projects, list_agent_roles, list_agents, publish_agent, restart_agent, \
+                 show_agent, show_agent_log, show_agent_task_history, start_agent_task, wait_for_agent";
     assert_eq!(message("/mcp/nope"), format!("tool `nope` not found; {tools}"));
     assert_eq!(message("/mcp/LIST_AGENTS"), format!("tool `LIST_AGENTS` not found; {tools}"));
     assert_eq!(

@@ -60,6 +60,9 @@ impl Tokens {
         let own = own.map(|at| grants.remove(at));
         // What overlaps with the file's secret has nothing to do with one from elsewhere.
         let own = own.filter(|_| self.stores.source == PrimarySource::File);
+        if let Some(primary) = &primary {
+            refuse_shared(&grants, &primary.secret.digest())?;
+        }
         self.take_over(grants, &Principal::Daemon);
         if let Some(primary) = &primary {
             self.publish(&name, with_overlaps(primary, own));
@@ -156,6 +159,20 @@ impl Tokens {
     fn generate(&self) -> PrimaryToken {
         let secret = Secret::from_random(rand::random());
         PrimaryToken { secret, created_at: self.now_to_the_second() }
+    }
+}
+
+/// A secret is of one token: of two, chance would say what it allows.
+fn refuse_shared(grants: &[Grant], primary: &Digest) -> Result<(), StoreError> {
+    let has_it = |grant: &&Grant| grant.secrets.iter().any(|(own, _)| own.digest == *primary);
+    match grants.iter().find(has_it) {
+        None => Ok(()),
+        Some(grant) => Err(StoreError {
+            what: format!("the primary token is the secret of token `{}` too", grant.token.name),
+            help: "give the primary token another secret, or remove that token from tokens.json"
+                .to_owned(),
+            source: None,
+        }),
     }
 }
 

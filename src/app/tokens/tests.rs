@@ -329,6 +329,19 @@ async fn a_present_primary_secret_counts_whatever_the_other_file_says_of_it() {
 }
 
 #[tokio::test]
+async fn a_secret_of_two_tokens_stops_the_start() {
+    let bench = Bench::new();
+    let named = bench.create("ci", Expiry::Never).await;
+    bench.disk.primary.lock().unwrap().as_mut().unwrap().secret = named;
+
+    let tokens = Tokens::new(bench.tokens.stores.clone(), Arc::clone(&bench.clock) as _);
+
+    let error = tokens.load_or_create().unwrap_err();
+    assert_eq!(error.what, "the primary token is the secret of token `ci` too");
+    assert!(tokens.all().is_empty());
+}
+
+#[tokio::test]
 async fn deleting_the_primary_file_voids_overlaps_too() {
     let mut bench = Bench::new();
     let old = bench.primary();

@@ -29,7 +29,11 @@ fn names(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     // The fleet has its own tests.
     let of_tokens = |name: &String| {
-        name != "filler" && !name.starts_with("fleet.db") && name != "agents" && name != "hosts"
+        let others = ["filler", "tokens.json"];
+        !others.contains(&name.as_str())
+            && !name.starts_with("fleet.db")
+            && name != "agents"
+            && name != "hosts"
     };
     let mut names: Vec<_> = names.filter(of_tokens).collect();
     names.sort();
@@ -56,6 +60,23 @@ fn rotation_fails(daemon: &TestDaemon, words: &[&str]) {
     assert_eq!(daemon.status()["auth"]["token_file_state"], "current");
 }
 
+/// No named token can be made, rotated or revoked, and each answer says what holds.
+fn named_tokens_stay(daemon: &TestDaemon, token: &str) {
+    for (command, words) in [
+        (&["token", "create", "new"][..], "error: the token was not made\n"),
+        (&["token", "rotate", "ci"], "error: the token was not rotated; the present secret stays"),
+        (&["token", "revoke", "ci"], "error: the token was not revoked; it stays valid\n"),
+        (&["rotate", "--grace", "1m"], "error: the access token was not changed; the present one"),
+    ] {
+        let output = daemon.fleetctl(command);
+
+        assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""), "{command:?}");
+        let said = stderr(&output);
+        assert!(said.starts_with(words) && said.contains("make room (`df -h "), "{said}");
+    }
+    assert_eq!(daemon.get("/mcp/list_agents").bearer(token).send().status, 200);
+}
+
 fn rotation_works(daemon: &TestDaemon) {
     let new = daemon.rotate();
     assert_eq!(daemon.token(), new);
@@ -71,8 +92,12 @@ fn full_disk_leaves_the_old_token_in_force_until_there_is_room() {
     let disk = SmallDisk::mount();
     let daemon = TestDaemon::builder().env("FLEET_MCP_STATE_DIR", disk.path()).start();
 
+    let named = daemon.create_token("ci", &[]);
+    let kept = fs::read(disk.path().join("tokens.json")).unwrap();
     let filler = disk.fill();
 
+    named_tokens_stay(&daemon, &named);
+    assert_eq!(fs::read(disk.path().join("tokens.json")).unwrap(), kept);
     rotation_fails(&daemon, &["No space left on device", "the disk is full: make room (`df -h "]);
     fs::remove_file(filler).unwrap();
     rotation_works(&daemon);
