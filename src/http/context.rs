@@ -98,7 +98,7 @@ impl Outline {
 /// The client behind a trusted proxy: the right-most address that is not itself a trusted proxy's,
 /// since everything left of it is what the client claims. Anything unreadable ends the search at
 /// the last address that was vouched for.
-fn seen_through(
+pub(super) fn seen_through(
     peer: SocketAddr,
     headers: &HeaderMap,
     trusted: &[IpNet],

@@ -61,3 +61,14 @@ pub fn router(app: &Arc<App>, shutdown: CancellationToken) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), request_log::request_log))
         .with_state(Arc::clone(app))
 }
+
+/// The client that a request of this peer is from, as every layer here sees it.
+#[cfg(feature = "fuzzing")]
+pub fn seen_through(
+    peer: std::net::SocketAddr,
+    headers: &http::HeaderMap,
+    trusted: &[ipnet::IpNet],
+    header: crate::app::settings::ForwardedHeader,
+) -> std::net::SocketAddr {
+    context::seen_through(peer, headers, trusted, header)
+}

@@ -19,6 +19,7 @@ mod connections;
 mod control_socket;
 mod doctor;
 mod events;
+mod faults;
 mod fleet;
 mod guard;
 mod guarded_routes;

@@ -13,6 +13,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::frames::{Frame, Hello, VERSION, decode, encode};
 
+/// No end has ever said so much; numbers beyond are nonsense, and would overflow ours.
+const MAX_NUMBER: u64 = i64::MAX as u64;
+
 /// Why a conversation can't go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
@@ -27,6 +30,9 @@ pub enum Broken {
         /// What came.
         got: u64,
     },
+    /// The other end claims to have what there can't be.
+    #[error("the other end claims to have item {0}, which there can't be")]
+    Claim(u64),
 }
 
 /// Which end.
@@ -138,6 +144,11 @@ impl<Out: Serialize, In: DeserializeOwned> End<Out, In> {
     pub fn receive(&mut self, line: &[u8]) -> Result<Option<(u64, In)>, Broken> {
         match decode(line) {
             None => Ok(None),
+            Some(Frame::Hello(Hello { have: number, .. }) | Frame::Ack(number))
+                if number > MAX_NUMBER =>
+            {
+                Err(Broken::Claim(number))
+            }
             Some(Frame::Hello(hello)) => self.greet(&hello).map(|()| None),
             // Meant for the daemon that was here before.
             Some(_) if !self.greeted => Ok(None),

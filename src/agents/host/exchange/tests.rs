@@ -256,3 +256,18 @@ fn a_daemon_that_has_forgotten_what_it_sent_goes_on_behind_it() {
 
     assert_eq!(daemon.push(&"next".to_owned()), 6);
 }
+
+#[test]
+fn an_end_that_claims_what_there_can_not_be_is_heard_no_longer() {
+    for line in [
+        r#"{"hello":{"version":1,"epoch":1,"have":18446744073709551615}}"#,
+        r#"{"ack":18446744073709551615}"#,
+    ] {
+        let mut daemon = DaemonEnd::daemon(1, 0);
+        daemon.push(&"one".to_owned());
+
+        assert_eq!(daemon.receive(line.as_bytes()), Err(Broken::Claim(u64::MAX)), "{line}");
+
+        assert_eq!(daemon.push(&"two".to_owned()), 2);
+    }
+}
