@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use fleet_mcp::{
     agents::{
@@ -41,7 +41,8 @@ struct World {
     turns: u32,
     ends: u32,
     last_request: Value,
-    open: BTreeSet<String>,
+    /// Questions, and what each can be answered with.
+    open: BTreeMap<String, Vec<String>>,
 }
 
 impl World {
@@ -92,9 +93,10 @@ impl World {
             News::Asked(question) => {
                 assert!(!question.choices.is_empty());
                 assert!(self.ends < self.turns, "a question without a turn");
-                assert!(self.open.insert(question.id));
+                let choices = question.choices.into_iter().map(|choice| choice.id).collect();
+                assert!(self.open.insert(question.id, choices).is_none());
             }
-            News::Withdrawn { question } => assert!(self.open.remove(&question)),
+            News::Withdrawn { question } => assert!(self.open.remove(&question).is_some()),
             News::Ended(_) => panic!("that is for the host to tell"),
             _ => {}
         }
@@ -141,7 +143,7 @@ async fn play(data: &[u8]) {
         turns: 0,
         ends: 0,
         last_request: Value::Null,
-        open: BTreeSet::new(),
+        open: BTreeMap::new(),
     };
     world.settle().await;
     if opened {
@@ -155,8 +157,12 @@ async fn play(data: &[u8]) {
             b"P" => world.orders(Order::Prompt { text: "work".to_owned() }).await,
             b"C" => world.orders(Order::Cancel).await,
             [b'A', rest @ ..] => {
-                let Some(question) = world.open.pop_first() else { continue };
+                let Some((question, choices)) = world.open.pop_first() else { continue };
                 let choice = String::from_utf8_lossy(rest).into_owned();
+                // What is no choice answers nothing.
+                if !choices.contains(&choice) {
+                    world.open.insert(question.clone(), choices);
+                }
                 world.orders(Order::Answer { question, choice }).await;
             }
             // The answer to whatever was asked last, so that sessions get somewhere.

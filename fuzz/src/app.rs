@@ -80,6 +80,7 @@ async fn start(directory: &TempDir) -> Arc<App> {
         figures: Arc::new(NoFigures),
         isolation: "none".to_owned(),
         slots: None,
+        listeners: Arc::default(),
     };
     revived.begin().await;
     let stop = CancellationToken::new();
