@@ -92,6 +92,26 @@ fn stopping_is_said_at_once_with_the_time_that_it_may_take() {
 }
 
 #[test]
+fn a_long_drain_asks_for_more_time_as_long_as_it_lasts() {
+    let builder = TestDaemon::builder().supervised(0);
+    let mut daemon = builder.env("FLEET_MCP_HTTP_SHUTDOWN_TIMEOUT", "60s").start();
+    assert_eq!(daemon.manager().next()[0], "READY=1");
+    let mut slow = super::slow_body(&daemon);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.manager().next()[0], "STOPPING=1");
+
+    for _ in 0..2 {
+        let more = daemon.manager().next();
+        let micros = number(&more[0], "EXTEND_TIMEOUT_USEC=");
+        assert!(more.len() == 1 && micros > 5_000_000, "{more:?}");
+    }
+    slow.write("       }").unwrap();
+    assert_eq!(slow.answer().unwrap().status, 200);
+
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
 fn status_says_when_authentication_is_off() {
     let daemon = TestDaemon::builder().auth(false).supervised(0).start();
 
