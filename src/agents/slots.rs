@@ -206,11 +206,28 @@ impl SlotLauncher {
         }
     }
 
+    /// On an error the host is hung up on.
     fn launched(&self, slot: Slot, agent: AgentId, stream: UnixStream) -> io::Result<Launched> {
-        let stream = nonblocking(stream)?;
+        let shared = self.share(&slot, agent, &stream);
+        if shared.is_err() {
+            self.hang_up(&slot, agent, &stream);
+        }
+        shared
+    }
+
+    fn share(&self, slot: &Slot, agent: AgentId, stream: &UnixStream) -> io::Result<Launched> {
+        let stream = nonblocking(stream.try_clone()?)?;
         let watched = tokio::net::UnixStream::from_std(stream.try_clone()?)?;
-        let gone = gone(watched, Arc::clone(&self.store), name(&slot, agent), slot);
+        let gone = gone(watched, Arc::clone(&self.store), name(slot, agent), slot.clone());
         Ok(Launched { stream: tokio::net::UnixStream::from_std(stream)?, gone: Box::pin(gone) })
+    }
+
+    fn hang_up(&self, slot: &Slot, agent: AgentId, stream: &UnixStream) {
+        // For all copies of the descriptor. An error says that the host is gone.
+        let _ = stream.shutdown(Shutdown::Write);
+        if let Err(error) = self.store.forget(&name(slot, agent)) {
+            tracing::warn!(%slot, %error, "can't take a connection out of the store");
+        }
     }
 }
 
@@ -254,11 +271,7 @@ impl Launcher for SlotLauncher {
         let mut ending = lock(&self.ending);
         for (agent, Kept { slot, stream }) in std::mem::take(&mut *lock(&self.kept)) {
             tracing::warn!(%agent, %slot, "hung up on {agent} in slot {slot}: nobody claims it");
-            // For all copies of the descriptor. An error says that the host is gone.
-            let _ = stream.shutdown(Shutdown::Write);
-            if let Err(error) = self.store.forget(&name(&slot, agent)) {
-                tracing::warn!(%slot, %error, "can't take a connection out of the store");
-            }
+            self.hang_up(&slot, agent, &stream);
             ending.insert(slot, stream);
         }
     }
