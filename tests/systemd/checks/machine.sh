@@ -52,7 +52,7 @@ check_fork_bomb_stays_within_its_limit() {
   begin_asking
   starts bomb 'echo ready; bomb() { bomb | bomb & }; bomb; while :; do :; done'
   eventually 60 hits_its_limit
-  note "$(cat "$full/pids.current") of $(cat "$full/pids.max") tasks"
+  note "at most $(cat "$full/pids.max") tasks, $(awk '{ print $2 }' "$full/pids.events") turned away"
   (($(cat "$full/pids.current") <= 60))
   task_is other running
   is 'the pid of the daemon' "$before" "$(main_pid)"
