@@ -160,7 +160,7 @@ impl Conversation {
             }
             self.fail(why);
         }
-        let rest = self.narrator.end_turn();
+        let rest = self.narrator.end_turn(self.turn.as_ref().map(|_| "broken off"));
         self.say(rest);
         self.news.extend(self.noise.end().map(News::Said));
         std::mem::take(&mut self.news)
@@ -364,14 +364,11 @@ impl Conversation {
 
     fn turn_ended(&mut self, answer: Result<Value, Error>) {
         let Some(turn) = self.turn.take() else { return };
-        let rest = self.narrator.end_turn();
-        self.say(rest);
-        self.withdraw_questions();
+        let mut spent = None;
         let outcome = match answer.map(serde_json::from_value::<PromptResponse>) {
             Ok(Ok(response)) => {
                 if let Some(tokens) = &response.usage {
-                    let spent = self.spending.end_turn(tokens);
-                    self.news.push(News::Spent(spent));
+                    spent = Some(self.spending.end_turn(tokens));
                 }
                 words::outcome(response.stop_reason)
             }
@@ -383,6 +380,14 @@ impl Conversation {
                 Outcome::Failed(format!("the agent ended its turn without sense: {error}"))
             }
         };
+        let rest = self.narrator.end_turn(match &outcome {
+            Outcome::Done => None,
+            Outcome::Canceled => Some("canceled"),
+            Outcome::Failed(_) => Some("broken off"),
+        });
+        self.say(rest);
+        self.withdraw_questions();
+        self.news.extend(spent.map(News::Spent));
         self.news.push(News::TurnEnded(outcome));
     }
 

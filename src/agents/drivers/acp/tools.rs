@@ -86,9 +86,18 @@ impl Tools {
         pending.iter().flat_map(|id| self.tell(id)).collect()
     }
 
-    /// Forgets the calls of a turn that is over.
-    pub(super) fn forget(&mut self) -> Vec<Entry> {
-        let entries = self.tell_pending();
+    /// Forgets the calls of a turn that is over. What became of those without an end is told, if the
+    /// turn did not end well.
+    pub(super) fn forget(&mut self, end: Option<&str>) -> Vec<Entry> {
+        let entries = match end {
+            None => self.tell_pending(),
+            Some(end) => {
+                let open = self.calls.values().map(|known| self.title(&known.call));
+                let mut open: Vec<_> = open.map(|title| format!("{title} — {end}")).collect();
+                open.sort_unstable();
+                open.into_iter().map(entry).collect()
+            }
+        };
         self.calls.clear();
         self.ended.clear();
         entries

@@ -47,11 +47,12 @@ impl Narrator {
         self.tools.question(call)
     }
 
-    /// What is still to be told when a turn ends.
-    pub(super) fn end_turn(&mut self) -> Vec<Entry> {
+    /// What is still to be told when a turn ends; `end` is what becomes of what it leaves unfinished,
+    /// if it did not end well.
+    pub(super) fn end_turn(&mut self, end: Option<&str>) -> Vec<Entry> {
         self.message = None;
         self.plan = None;
-        self.tools.forget()
+        self.tools.forget(end)
     }
 
     fn chunk(&mut self, kind: EntryKind, chunk: ContentChunk) -> Vec<Entry> {

@@ -88,6 +88,29 @@ fn a_call_is_told_once_its_title_says_something() {
 }
 
 #[test]
+fn a_call_that_its_turn_leaves_unfinished_has_an_end_unless_the_turn_ended_well() {
+    let call = |id: &str, title: &str, status: &str| {
+        json!({"sessionUpdate": "tool_call", "toolCallId": id, "title": title, "kind": "execute",
+            "status": status, "rawInput": {}})
+    };
+    let begun = || {
+        let mut script = Script::working(Permissions::Ask);
+        script.update(call("a", "make", "in_progress"));
+        script.update(call("b", "ls", "pending"));
+        script
+    };
+    let all = |end: &str| [format!("execute: ls — {end}"), format!("execute: make — {end}")];
+    let texts = |news: &[News]| -> Vec<String> {
+        said(news).into_iter().map(|(_, text)| text.to_owned()).collect()
+    };
+
+    assert_eq!(texts(&begun().answers(json!({"stopReason": "cancelled"}))), all("canceled"));
+    assert_eq!(texts(&begun().answers(json!({"stopReason": "refusal"}))), all("broken off"));
+    assert_eq!(texts(&begun().answers(json!({"stopReason": "end_turn"}))), ["execute: ls"]);
+    assert_eq!(texts(&begun().talk.end()), all("broken off"));
+}
+
+#[test]
 fn two_messages_in_a_row_are_two_entries() {
     let mut script = Script::working(Permissions::Ask);
     let mut joins = |id: Option<&str>| {
