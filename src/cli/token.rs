@@ -146,6 +146,7 @@ pub(super) async fn rotate(
     let issued: IssuedToken = client.send(&api::rotate(&in_path(&wanted.name)), &body).await?;
     print(output, &issued)?;
     let old = match &issued.overlaps_until {
+        None if !issued.replaces => "this is its first secret.".to_owned(),
         None => "the old secret no longer works.".to_owned(),
         Some(until) => format!("the old secret works until {until}."),
     };

@@ -238,7 +238,10 @@ pub struct IssuedToken {
     /// When it expires, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// How long the former secret still counts, RFC 3339.
+    /// Whether it takes the place of a former secret.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaces: bool,
+    /// How long that still counts, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlaps_until: Option<String>,
     /// What the token allows.

@@ -98,6 +98,7 @@ pub(super) async fn secret(
         secret: secret.expose().to_owned(),
         created_at: None,
         expires_at: None,
+        replaces: false,
         overlaps_until: None,
         scopes: None,
         file: match tokens.source() {
@@ -116,6 +117,7 @@ fn issued(new: NewSecret) -> Response {
         secret: new.secret.expose().to_owned(),
         created_at: Some(generation.created_at.to_string()),
         expires_at: generation.expires_at.map(|at| at.to_string()),
+        replaces: new.replaces,
         overlaps_until: new.overlaps_until.map(|at| at.to_string()),
         scopes: Some(words(generation.token.scopes)),
         file: new.file.map(|file| file.display().to_string()),

@@ -115,10 +115,14 @@ fn token_can_be_made_shown_and_rotated_before_anybody_needs_one() {
     assert_eq!((none.status.code(), stdout(&none)), (Some(1), ""));
     assert!(stderr(&none).contains("there is no access token yet\nhelp:  make one with `fleetctl"));
 
-    let first = daemon.rotate();
+    let made = daemon.fleetctl(&["rotate"]);
+    let first = stdout(&made).trim_end().to_owned();
+    daemon.watch_for(&first);
     let shown = stdout(&daemon.fleetctl(&["token", "show"])).to_owned();
     let second = daemon.rotate();
 
+    let words = stderr(&made);
+    assert!(words.contains("rotated: this is its first secret. The new one is saved"), "{words}");
     assert_eq!(shown.trim_end(), first);
     assert_ne!(first, second);
     assert_eq!(daemon.token(), second);

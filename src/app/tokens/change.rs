@@ -71,7 +71,9 @@ pub struct NewSecret {
     pub generation: Generation,
     /// The secret.
     pub secret: Secret,
-    /// How long its predecessor still counts.
+    /// Whether it has a predecessor.
+    pub replaces: bool,
+    /// How long that still counts.
     pub overlaps_until: Option<Timestamp>,
     /// Where it was written, if it was.
     pub file: Option<PathBuf>,
@@ -155,7 +157,7 @@ impl Tokens {
         self.publish(&name, secrets);
         let fingerprint = generation.digest.fingerprint();
         audit::token_created(name.as_str(), &fingerprint, Some(by));
-        Ok(NewSecret { generation, secret, overlaps_until: None, file: None })
+        Ok(NewSecret { generation, secret, replaces: false, overlaps_until: None, file: None })
     }
 
     async fn rotate_named(
@@ -185,6 +187,7 @@ impl Tokens {
         let answer = NewSecret {
             generation: secrets[0].generation.clone(),
             secret,
+            replaces: true,
             overlaps_until: secrets.get(1).and_then(|former| former.generation.overlaps_until),
             file: None,
         };

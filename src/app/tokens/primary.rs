@@ -108,6 +108,7 @@ impl Tokens {
         let answer = NewSecret {
             generation: issued.generation.clone(),
             secret: primary.secret,
+            replaces: !present.is_empty(),
             overlaps_until: former.first().and_then(|former| former.generation.overlaps_until),
             file: Some(self.stores.primary.path().to_owned()),
         };

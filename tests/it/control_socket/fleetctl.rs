@@ -120,7 +120,7 @@ fn answers_for_programs_are_json_and_nothing_else() {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
     };
     let (issued, shown, reloaded) = (json_of(&rotated), json_of(&shown), json_of(&reloaded));
-    assert_eq!(keys(&issued), ["created_at", "file", "name", "scopes", "secret"]);
+    assert_eq!(keys(&issued), ["created_at", "file", "name", "replaces", "scopes", "secret"]);
     assert_eq!(issued["secret"], daemon.token());
     assert_eq!(issued["file"], json!(daemon.token_file()));
     assert_eq!(
