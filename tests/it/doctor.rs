@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::{
     Builder, NOBODY, SmallDisk, TestDaemon, eventually, left_out_without_root, stderr, stdout,
+    unprivileged,
 };
 
 fn findings(output: &Output) -> Vec<Value> {
@@ -83,6 +84,20 @@ fn loose_modes_and_a_missing_token_file_are_found_while_it_runs() {
     fs::remove_file(daemon.token_file()).unwrap();
     let all = findings(&daemon.fleetctl(&["doctor", "--json"]));
     finding(&all, "token_file", "warning", "there is no token file");
+}
+
+#[test]
+fn a_directory_or_token_file_that_the_daemon_may_not_use_is_found() {
+    let daemon = unprivileged().start();
+    chmod(&daemon.token_file(), 0o000);
+    chmod(&daemon.state_dir(), 0o500);
+
+    let all = findings(&daemon.fleetctl(&["doctor", "--json"]));
+
+    chmod(&daemon.state_dir(), 0o700);
+    finding(&all, "state_dir", "error", "can't write");
+    let denied = finding(&all, "token_file", "error", "Permission denied");
+    assert!(denied["fix"].as_str().unwrap().contains("chmod"), "{denied}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the events of late tell: who was refused and why, and whether tokens do not last.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::SignedDuration;
 
@@ -58,8 +58,7 @@ pub(super) async fn refusals(
 
 fn tally(event: &Event, enforced: bool, by_reason: &mut BTreeMap<(bool, String), Refused>) {
     let field = |name: &str| event.fields.get(name).map(String::as_str);
-    let is_doctor = field("user_agent") == Some(reach::USER_AGENT);
-    let Some(reason) = field("reason").filter(|_| !is_doctor) else { return };
+    let Some(reason) = field("reason").filter(|_| !is_our_own(event)) else { return };
     // What only would have been refused is summed up with the same words.
     let is_sum = event.event == "refusals_summed_up";
     let passed = event.event == "would_refuse" || (is_sum && !enforced);
@@ -68,6 +67,16 @@ fn tally(event: &Event, enforced: bool, by_reason: &mut BTreeMap<(bool, String),
     let refused = by_reason.entry((passed, reason.to_owned())).or_default();
     refused.requests += count;
     *refused.by_source.entry(source.to_owned()).or_default() += count;
+}
+
+/// The request without a token that this command makes. Anyone can name himself so, but gains nothing:
+/// from this machine, and without a token, there is nothing to be found out.
+fn is_our_own(event: &Event) -> bool {
+    let field = |name: &str| event.fields.get(name).map(String::as_str);
+    let client = field("client_ip").and_then(|ip| ip.parse::<IpAddr>().ok());
+    field("user_agent") == Some(reach::USER_AGENT)
+        && field("reason") == Some("missing_token")
+        && client.is_some_and(|ip| ip.is_loopback())
 }
 
 fn were_refused(reason: &str, refused: &Refused) -> Finding {
@@ -165,4 +174,47 @@ pub(super) async fn made_anew(client: &Client, findings: &mut Findings) -> Resul
         )
     }));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(word: &str, fields: &[(&str, &str)]) -> Event {
+        let field = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Event {
+            id: 1,
+            time: String::new(),
+            trail: "refusals".to_owned(),
+            event: word.to_owned(),
+            agent: None,
+            token: None,
+            message: String::new(),
+            fields: fields.iter().map(field).collect(),
+        }
+    }
+
+    /// What was tallied of it, while authentication is on.
+    fn tallied(event: &Event) -> Vec<(bool, String, u64)> {
+        let mut by_reason = BTreeMap::new();
+        tally(event, true, &mut by_reason);
+        by_reason.into_iter().map(|((passed, why), n)| (passed, why, n.requests)).collect()
+    }
+
+    #[test]
+    fn sums_count_as_many_and_only_our_own_request_counts_for_nothing() {
+        let ours = [("user_agent", reach::USER_AGENT), ("reason", "missing_token")];
+        let from = |ip| event("auth_failure", &[ours[0], ours[1], ("client_ip", ip)]);
+        let wrong = [ours[0], ("reason", "invalid_token"), ("client_ip", "127.0.0.1")];
+        let sum = [("reason", "revoked"), ("count", "90"), ("source", "192.0.2.1")];
+
+        assert_eq!(tallied(&from("127.0.0.1")), []);
+        assert_eq!(tallied(&from("192.0.2.1")), [(false, "missing_token".to_owned(), 1)]);
+        let wrong = event("auth_failure", &wrong);
+        assert_eq!(tallied(&wrong), [(false, "invalid_token".to_owned(), 1)]);
+        let sum = event("refusals_summed_up", &sum);
+        assert_eq!(tallied(&sum), [(false, "revoked".to_owned(), 90)]);
+        let passed = event("would_refuse", &[("reason", "missing_token")]);
+        assert_eq!(tallied(&passed), [(true, "missing_token".to_owned(), 1)]);
+    }
 }
