@@ -2,8 +2,8 @@
 //! Protocol on its standard streams, as other agent programs do, and knows nothing of the fleet.
 //!
 //! Words of a task that it understands: `ask` asks for permission before it writes its file, `slow`
-//! goes on until it is canceled, `stream N` says N pieces at once, `fail` fails. It keeps its
-//! conversations in `.fleet-demo` in its home.
+//! goes on until it is canceled, `slow N` for N pieces of 200 ms, `stream N` says N pieces at once,
+//! `fail` fails. It keeps its conversations in `.fleet-demo` in its home.
 
 mod store;
 mod turn;

@@ -50,7 +50,11 @@ pub fn router(app: &Arc<App>, shutdown: CancellationToken) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), auth_layer::authenticate))
         .layer(from_fn_with_state(Arc::clone(app), guard::guard));
     // Clients that are refused probe these; a plain 404 ends their search, and it is no offence.
-    let no_oauth = any(async || HttpError::not_found("this server has no OAuth; use a token"));
+    let no_oauth = any(async || {
+        HttpError::not_found(
+            "this server has no OAuth; use its access token, and if you did, it is not the present one",
+        )
+    });
     Router::new()
         .route("/health", get(health::health))
         .route("/.well-known/{*path}", no_oauth.clone())

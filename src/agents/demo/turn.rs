@@ -97,7 +97,8 @@ pub(super) async fn run(
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Words {
     ask: bool,
-    slow: bool,
+    /// Pieces of dawdling.
+    slow: u32,
     fail: bool,
     stream: u32,
 }
@@ -109,7 +110,10 @@ impl Words {
         while let Some(word) = rest.next() {
             match word.to_lowercase().as_str() {
                 "ask" => words.ask = true,
-                "slow" => words.slow = true,
+                "slow" => {
+                    let pieces = rest.clone().next().and_then(|word| word.parse().ok());
+                    words.slow = pieces.unwrap_or(MOST_SLOW).min(MOST_SLOW);
+                }
                 "fail" => words.fail = true,
                 "stream" => {
                     let pieces = rest.next().and_then(|word| word.parse().ok());
@@ -143,9 +147,7 @@ impl Turn<'_> {
         for piece in 0..words.stream {
             self.say(&format!("{piece}\n"))?;
         }
-        if words.slow {
-            self.dawdle().await?;
-        }
+        self.dawdle(words.slow).await?;
         if self.canceled.is_cancelled() {
             return Ok(StopReason::Cancelled);
         }
@@ -161,8 +163,8 @@ impl Turn<'_> {
         Ok(StopReason::EndTurn)
     }
 
-    async fn dawdle(&mut self) -> Result<(), Error> {
-        for second in 0..MOST_SLOW {
+    async fn dawdle(&mut self, pieces: u32) -> Result<(), Error> {
+        for second in 0..pieces {
             tokio::select! {
                 () = self.canceled.cancelled() => break,
                 () = tokio::time::sleep(SLOW) => self.say(&format!("{second}… "))?,

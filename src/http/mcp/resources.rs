@@ -1,0 +1,121 @@
+//! The fleet as resources: what the reading tools answer, as JSON, under addresses that a person can
+//! attach to a conversation. The tools decide what the principal may see.
+
+use rmcp::{
+    ErrorData,
+    model::{
+        CacheScope, ListResourceTemplatesResult, ListResourcesResult, ReadResourceResult, Resource,
+        ResourceContents, ResourceTemplate,
+    },
+};
+use serde_json::{Value, json};
+
+use super::Caller;
+use crate::app::error::{Code, FleetError};
+
+const AGENTS: &str = "fleet://agents";
+const JSON: &str = "application/json";
+/// Most agents that are listed with a resource each; the templates lead to the others.
+const MAX_LISTED: usize = 100;
+/// Entries of a log that are read at once, newest first.
+const LOG_ENTRIES: u32 = 50;
+
+/// The whole fleet, and each agent.
+pub(super) fn list(caller: &Caller) -> Result<ListResourcesResult, ErrorData> {
+    let names = caller.agent_names().map_err(|error| fault(&error))?;
+    let fleet = Resource::new(AGENTS, "agents")
+        .with_title("All agents")
+        .with_description("Who is in the fleet, and what each does: the first 100 by name")
+        .with_mime_type(JSON);
+    let agent = |name: &String| {
+        Resource::new(format!("{AGENTS}/{name}"), name.clone())
+            .with_title(format!("Agent {name}"))
+            .with_description("The agent, its newest task and its question. Untrusted text")
+            .with_mime_type(JSON)
+    };
+    let resources = std::iter::once(fleet).chain(names.iter().take(MAX_LISTED).map(agent));
+    Ok(ListResourcesResult::with_all_items(resources.collect())
+        .with_ttl_ms(0)
+        .with_cache_scope(CacheScope::Private))
+}
+
+/// The same for everyone.
+pub(super) fn templates() -> ListResourceTemplatesResult {
+    let agent = ResourceTemplate::new(format!("{AGENTS}/{{name}}"), "agent")
+        .with_title("An agent")
+        .with_description("The agent, its newest task and its question. Untrusted text")
+        .with_mime_type(JSON);
+    let log = ResourceTemplate::new(format!("{AGENTS}/{{name}}/log"), "agent-log")
+        .with_title("An agent's log")
+        .with_description("The newest entries of its conversation. Untrusted text")
+        .with_mime_type(JSON);
+    ListResourceTemplatesResult::with_all_items(vec![agent, log])
+        .with_ttl_ms(super::TTL_MS)
+        .with_cache_scope(CacheScope::Private)
+}
+
+/// What is at this address now.
+pub(super) async fn read(caller: &Caller, uri: &str) -> Result<ReadResourceResult, ErrorData> {
+    let (tool, arguments) = target(uri).ok_or_else(|| unknown(uri))?;
+    let answer = caller.ask(tool, arguments).await.map_err(|error| fault(&error))?;
+    let contents = ResourceContents::text(format!("{answer:#}"), uri).with_mime_type(JSON);
+    Ok(ReadResourceResult::new(vec![contents]).with_ttl_ms(0).with_cache_scope(CacheScope::Private))
+}
+
+/// The tool that knows what is at this address, and its arguments.
+fn target(uri: &str) -> Option<(&'static str, Value)> {
+    let path = uri.strip_prefix(AGENTS)?;
+    if path.is_empty() {
+        return Some(("list_agents", json!({"page_size": MAX_LISTED})));
+    }
+    let path = path.strip_prefix('/')?;
+    let named = |name: &str| !name.is_empty() && !name.contains('/');
+    match path.strip_suffix("/log") {
+        Some(name) if named(name) => {
+            Some(("show_agent_log", json!({"agent_name": name, "page_size": LOG_ENTRIES})))
+        }
+        None if named(path) => Some(("show_agent", json!({"agent_name": path}))),
+        _ => None,
+    }
+}
+
+fn unknown(uri: &str) -> ErrorData {
+    let uri: String = uri.chars().take(100).collect();
+    let help = "there are fleet://agents, fleet://agents/NAME and fleet://agents/NAME/log";
+    ErrorData::resource_not_found(format!("no resource `{uri}`; {help}"), None)
+}
+
+fn fault(error: &FleetError) -> ErrorData {
+    let text = error.message.clone();
+    match error.code {
+        Code::NotFound => ErrorData::resource_not_found(text, None),
+        Code::InvalidInput | Code::InsufficientScope(_) => ErrorData::invalid_params(text, None),
+        _ => ErrorData::internal_error(text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_addresses_of_the_fleet_lead_to_a_tool() {
+        let tool = |uri| target(uri).map(|(tool, _)| tool);
+
+        assert_eq!(tool("fleet://agents"), Some("list_agents"));
+        assert_eq!(tool("fleet://agents/sony"), Some("show_agent"));
+        assert_eq!(tool("fleet://agents/sony/log"), Some("show_agent_log"));
+        for uri in [
+            "",
+            "fleet://",
+            "fleet://agents/",
+            "fleet://agents//log",
+            "fleet://agentsony",
+            "fleet://agents/sony/log/log",
+            "fleet://agents/sony/other",
+            "file:///etc/passwd",
+        ] {
+            assert_eq!(tool(uri), None, "{uri}");
+        }
+    }
+}
