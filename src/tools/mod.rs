@@ -14,6 +14,7 @@ mod show_agent;
 mod show_agent_log;
 mod show_agent_task_history;
 mod start_agent_task;
+mod untrusted;
 mod wait_for_agent;
 mod wire;
 

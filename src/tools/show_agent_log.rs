@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Call, Effect, Verb,
+    untrusted::NOTICE,
     wire::{LogItem, Paging},
 };
 use crate::{
@@ -36,6 +37,8 @@ pub(crate) struct Output {
     agent_name: String,
     /// The entries, newest first
     logs: Vec<LogItem>,
+    /// How to take entries of the type output
+    untrusted: String,
     #[serde(flatten)]
     paging: Paging,
 }
@@ -64,6 +67,7 @@ impl Verb for ShowAgentLog {
         Ok(Output {
             agent_name: input.agent_name,
             logs: found.items.into_iter().map(Into::into).collect(),
+            untrusted: format!("entries of type output are {NOTICE}"),
             paging: Paging::of(found.total, input.page, input.page_size),
         })
     }

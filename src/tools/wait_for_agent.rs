@@ -5,7 +5,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Effect, Verb, wire::Task};
+use super::{
+    Call, Effect, Verb,
+    untrusted::{NOTICE, shown},
+    wire::Task,
+};
 use crate::{
     app::{
         error::FleetError,
@@ -45,6 +49,10 @@ pub(crate) struct Output {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     last_message: Option<String>,
+    /// Where there is text of the agent: how to take it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    untrusted: Option<String>,
     /// What to call next
     next: String,
 }
@@ -105,12 +113,19 @@ impl Verb for WaitForAgent {
         let member = call.fleet().wait_for(&input.agent_name, timeout, tell).await?;
         let last_message = call.fleet().last_words(&member).await?;
         let state = state(&member);
+        let asks = member.task.as_ref().is_some_and(|task| task.question.is_some());
+        let untrusted = (asks || last_message.is_some())
+            .then(|| format!("last_message and task.question are {NOTICE}"));
         Ok(Output {
             agent_name: member.agent.name.to_string(),
             status: member.agent.status.as_str().to_owned(),
             state: state.to_owned(),
             task: member.task.as_ref().map(Into::into),
-            last_message: last_message.map(|text| text.chars().take(MAX_LAST_MESSAGE).collect()),
+            last_message: last_message.map(|text| {
+                let cut: String = text.chars().take(MAX_LAST_MESSAGE).collect();
+                shown(&cut)
+            }),
+            untrusted,
             next: next(state, &member),
         })
     }

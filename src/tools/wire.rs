@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::untrusted::shown;
 use crate::fleet::{self, snapshot::Member};
 
 /// An agent in a list.
@@ -269,7 +270,7 @@ impl From<&fleet::Task> for Task {
             workspace_id: task.agent.to_string(),
             description: task.description.clone(),
             state: task.status.as_str().to_owned(),
-            message: task.message.clone(),
+            message: task.message.as_deref().map(shown),
             needs_user_attention: task.question.is_some(),
             created_at: task.created_at.to_string(),
             ended_at: task.ended_at.map(|at| at.to_string()),
@@ -300,12 +301,12 @@ impl From<&fleet::Question> for Question {
     fn from(question: &fleet::Question) -> Self {
         let choice = |choice: &fleet::task::Choice| Choice {
             id: choice.id.clone(),
-            name: choice.name.clone(),
+            name: shown(&choice.name),
             kind: choice.kind.as_str().to_owned(),
         };
         Self {
             id: question.id.clone(),
-            text: question.text.clone(),
+            text: shown(&question.text),
             choices: question.choices.iter().map(choice).collect(),
         }
     }
@@ -339,7 +340,7 @@ impl From<fleet::LogEntry> for LogItem {
             kind: entry.kind.as_str().to_owned(),
             time: entry.time.to_string(),
             task_id: entry.task.map(|task| task.0),
-            content: entry.content,
+            content: shown(&entry.content),
         }
     }
 }

@@ -67,12 +67,7 @@ const BANS: &[Ban] = &[
         except: "",
         why: "domain types are not serialized; the control API, the tools and the files have own ones",
     },
-    Ban {
-        places: &[""],
-        names: "rmcp",
-        except: "http/mcp/",
-        why: "rmcp is at home in http/mcp",
-    },
+    Ban { places: &[""], names: "rmcp", except: "http/mcp/", why: "rmcp is at home in http/mcp" },
     Ban {
         places: &[""],
         names: "process::exit process::abort std::process::exit std::process::abort",

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use fleet_mcp::{
@@ -76,6 +77,29 @@ fn no_document_names_a_variable_that_does_not_exist() {
             let is_pattern = name.ends_with('_');
 
             assert!(is_pattern || known.contains(&*name), "{}: {name}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_forms_in_the_documents_are_those_that_fleetctl_prints() {
+    let fleetctl = |arguments: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_fleetctl");
+        let output = Command::new(program).env_clear().args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (page, readme) = (read("docs/clients.md"), read("README.md"));
+    let help = fleetctl(&["client-config", "--help"]);
+    let clients = help.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split(':').next());
+    let clients: Vec<_> = clients.collect();
+
+    assert!(clients.contains(&"claude-code"), "{help}");
+    for client in clients {
+        let url = ["client-config", client, "--url", "https://fleet-mcp.example.com"];
+        let form = fleetctl(&url);
+        assert!(page.contains(&form), "docs/clients.md lacks the form of {client}:\n{form}");
+        if ["claude-code", "codex", "openai-agents"].contains(&client) {
+            assert!(readme.contains(form.trim_end()), "README.md has another form of {client}");
         }
     }
 }

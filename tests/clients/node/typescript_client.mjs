@@ -1,7 +1,7 @@
 // The TypeScript client, 2.x. Second argument: `auto`, `legacy`, or the one protocol version to speak.
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { Client } from '@modelcontextprotocol/client';
 
-import { main, requestInit, url } from './fleet_checks.mjs';
+import { main, transport } from './fleet_checks.mjs';
 
 const OPTIONS = {
   auto: { versionNegotiation: { mode: 'auto' } },
@@ -12,7 +12,7 @@ const OPTIONS = {
 
 async function connect() {
   const client = new Client({ name: 'fleet-mcp-test', version: '1' }, OPTIONS[process.argv[3]]);
-  await client.connect(new StreamableHTTPClientTransport(url, { requestInit }));
+  await client.connect(await transport());
   return { client, protocol: client.getNegotiatedProtocolVersion() };
 }
 

@@ -8,27 +8,32 @@ import asyncio
 import importlib.metadata
 import json
 import os
+import runpy
 import sys
 
-TOOLS = {"list_agents", "list_agent_projects", "list_agent_roles", "show_agent"}
-URL = os.environ["FLEET_MCP_URL"]
+TOOLS = {"list_agents", "start_agent_task", "wait_for_agent"}
+AGENT = os.environ["FLEET_AGENT"]
+TASK = os.environ["FLEET_TASK"]
 
 
-def headers():
-    """The one header an operator configures; none when there is no token."""
-    token = os.environ.get("FLEET_MCP_TOKEN")
-    return {"Authorization": f"Bearer {token}"} if token else {}
+def form():
+    """What the form defines, as it was printed."""
+    return runpy.run_path(os.environ["FLEET_MCP_FORM"])
 
 
-def main(connect, refusal):
+def wire(result):
+    return result.model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def main(connect, refusal, package="mcp"):
     """`works` or `refused`: see tests/clients/run. `refusal` says whether a message is this client's on a 401."""
-    answer = {"version": importlib.metadata.version("mcp")}
+    answer = {"version": importlib.metadata.version(package)}
     action = sys.argv[1]
     if action == "works":
         answer["protocol"] = asyncio.run(works(connect))
     elif action == "refused":
         answer["message"] = asyncio.run(refused(connect))
-        assert refusal(answer["message"]), answer["message"]
+        assert "FLEET_MCP_TOKEN" not in os.environ or refusal(answer["message"]), answer["message"]
     else:
         sys.exit(f"unknown action {action}")
     print(json.dumps(answer))
@@ -40,13 +45,12 @@ async def works(connect):
         names = {tool["name"] for tool in listed["tools"]}
         assert TOOLS <= names, f"missing tools: {TOOLS - names}"
 
-        agents = (await call_tool("list_agents", {}))["structuredContent"]
-        assert isinstance(agents["agents"], list), agents
-        assert isinstance(agents["total_count"], int), agents
+        agents = (await call_tool("list_agents", {}))["structuredContent"]["agents"]
+        assert AGENT in {agent["name"] for agent in agents}, agents
 
-        projects = await call_tool("list_agent_projects", {})
-        assert not projects.get("isError"), projects
-        assert isinstance(projects["structuredContent"], dict), projects
+        await call_tool("start_agent_task", {"agent_name": AGENT, "task_description": TASK})
+        ended = (await call_tool("wait_for_agent", {"agent_name": AGENT}))["structuredContent"]
+        assert ended["state"] == "done" and ended["task"]["description"] == TASK, ended
 
         unknown = await call_tool("show_agent", {"agent_name": "nobody"})
         assert unknown["isError"] is True, unknown

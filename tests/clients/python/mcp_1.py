@@ -3,14 +3,14 @@
 import contextlib
 
 from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
 
 import fleet_checks
+from fleet_checks import wire
 
 
 @contextlib.asynccontextmanager
 async def connect():
-    async with streamablehttp_client(fleet_checks.URL, headers=fleet_checks.headers()) as (read, write, _):
+    async with fleet_checks.form()["fleet"] as (read, write, _):
         async with ClientSession(read, write) as session:
             protocol = (await session.initialize()).protocolVersion
 
@@ -21,10 +21,6 @@ async def connect():
                 return wire(await session.call_tool(name, arguments))
 
             yield protocol, list_tools, call_tool
-
-
-def wire(result):
-    return result.model_dump(by_alias=True, mode="json", exclude_none=True)
 
 
 fleet_checks.main(connect, refusal=lambda message: "401 Unauthorized" in message)

@@ -1,13 +1,14 @@
 """The Python SDK, 2.x. Second argument: `auto` (the newest protocol) or `legacy` (the newest with a handshake)."""
 
 import contextlib
+import os
 import sys
 
-import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 import fleet_checks
+from fleet_checks import wire
 
 statuses = []
 
@@ -18,21 +19,21 @@ async def record(response):
 
 @contextlib.asynccontextmanager
 async def connect():
-    async with httpx2.AsyncClient(headers=fleet_checks.headers(), event_hooks={"response": [record]}) as http:
-        transport = streamable_http_client(fleet_checks.URL, http_client=http)
-        async with Client(transport, mode=sys.argv[2]) as client:
+    form = fleet_checks.form()
+    http, client = form["http"], form["fleet"]
+    http.event_hooks = {"response": [record]}
+    if sys.argv[2] == "legacy":
+        transport = streamable_http_client(os.environ["FLEET_MCP_URL"], http_client=http)
+        client = Client(transport, mode="legacy")
+    async with http, client:
 
-            async def list_tools():
-                return wire(await client.list_tools())
+        async def list_tools():
+            return wire(await client.list_tools())
 
-            async def call_tool(name, arguments):
-                return wire(await client.call_tool(name, arguments))
+        async def call_tool(name, arguments):
+            return wire(await client.call_tool(name, arguments))
 
-            yield client.protocol_version, list_tools, call_tool
-
-
-def wire(result):
-    return result.model_dump(by_alias=True, mode="json", exclude_none=True)
+        yield client.protocol_version, list_tools, call_tool
 
 
 def refusal(message):
