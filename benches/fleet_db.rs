@@ -15,7 +15,9 @@ use std::{
 
 use fleet_mcp::{
     app::ports::fleet_store::{Change, FleetStore as _, Page},
-    fleet::{Agent, AgentId, AgentName, Entry, EntryKind, Status, Task, TaskId, TaskStatus, Usage},
+    fleet::{
+        Agent, AgentId, AgentName, Entry, EntryKind, Life, Status, Task, TaskId, TaskStatus, Usage,
+    },
     stores::FleetDb,
 };
 use jiff::Timestamp;
@@ -179,7 +181,8 @@ fn agent(id: i64) -> Change {
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
     };
-    Change::PutAgent { agent, session: Some("6f1c1c5e-session".into()) }
+    let standing = Life::new(agent.clone()).standing();
+    Change::PutAgent { agent, session: Some("6f1c1c5e-session".into()), standing }
 }
 
 fn task(id: i64, agent: i64) -> Change {

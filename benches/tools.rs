@@ -99,7 +99,8 @@ fn agent(id: i64) -> Change {
         created_at: Timestamp::UNIX_EPOCH,
         updated_at: Timestamp::UNIX_EPOCH,
     };
-    Change::PutAgent { agent, session: Some("6f1c1c5e-session".into()) }
+    let standing = fleet_mcp::fleet::Life::new(agent.clone()).standing();
+    Change::PutAgent { agent, session: Some("6f1c1c5e-session".into()), standing }
 }
 
 fn task(id: i64, agent: i64) -> Change {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use fleet_mcp::agents::host::exchange::End;
+use fleet_mcp::agents::host::exchange::{End, Mark};
 use fleet_mcp_fuzz::byte;
 use libfuzzer_sys::fuzz_target;
 
@@ -29,8 +29,8 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            host: End::host(1),
-            daemon: End::daemon(1, 0),
+            host: End::host(1, 9),
+            daemon: End::daemon(1),
             up: VecDeque::new(),
             down: VecDeque::new(),
             epoch: 1,
@@ -99,9 +99,9 @@ impl World {
     fn kill(&mut self) {
         self.epoch += 1;
         self.heard.clear();
-        self.daemon = End::daemon(self.epoch, self.committed.len() as u64);
         let unsure = self.wanted.saturating_sub(4);
-        self.daemon.renumber(unsure.into());
+        let mark = Mark { have: self.committed.len() as u64, pushed: unsure.into() };
+        self.daemon = End::resumed(self.epoch, 9, mark);
         for item in unsure + 1..=self.wanted {
             self.daemon.push(&item);
         }
@@ -143,7 +143,7 @@ fuzz_target!(|data: &[u8]| {
 
 /// What is received has numbers without gaps, whatever the other end sends.
 fn hostile(data: &[u8]) {
-    for mut end in [End::<u32, u32>::host(1), End::daemon(1, 0)] {
+    for mut end in [End::<u32, u32>::host(1, 9), End::daemon(1)] {
         end.push(&1);
         let mut last = 0;
         for line in data.split(|byte| *byte == b'\n') {

@@ -1,5 +1,7 @@
 //! The daemon's end of the connection with an agent host.
 
+mod jobs;
+mod ledger;
 mod task;
 
 use std::{path::PathBuf, time::Duration};
@@ -7,26 +9,33 @@ use std::{path::PathBuf, time::Duration};
 use tokio::{net::UnixStream, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::task::Task;
+use self::{ledger::Ledger, task::Task};
 use super::{
     host::frames::{End, Job, Made, Start, Workspace},
-    io::AgentIo,
+    io::{AgentIo, Resumed},
+};
+use crate::{
+    app::ports::sessions::{Checkpoint, Report},
+    fleet::AgentId,
 };
 
-/// What a host is told.
+/// What a host is told, beside what its driver has to say.
 #[derive(Debug)]
 pub enum Command {
     /// Make the workspace ready: answered with [`Event::Prepared`] or [`Event::Failed`].
     Prepare(Workspace),
-    /// Start the program: answered with [`Event::Started`] or [`Event::Failed`].
+    /// What the driver may start: answered with nothing.
+    Program(Start),
+    /// Start this now. What comes of it goes to the driver.
     Start(Start),
-    /// End the program and all that it has started: answered with [`Event::Ended`] if it runs.
+    /// End the program and all that it has started: answered with [`Event::Over`]. The session is not
+    /// to be taken up any more.
     Stop(Duration),
     /// Do something in the workspace: answered with [`Event::JobDone`]. Its parts go to `parts`.
     Job(Job, Option<mpsc::Sender<Vec<u8>>>),
 }
 
-/// What a host tells, apart from what goes through [`AgentIo`].
+/// What a host tells, apart from what goes to the driver.
 #[derive(Debug)]
 pub enum Event {
     /// The workspace is ready.
@@ -36,14 +45,16 @@ pub enum Event {
         /// Where it is. Said by a process that the agent may have taken over.
         directory: PathBuf,
     },
-    /// What was asked can't be done.
+    /// The workspace can't be made ready.
     Failed(String),
-    /// The program runs; these are its streams.
-    Started(AgentIo),
-    /// The program has ended, nothing of it is left, and all its lines were taken.
-    Ended(End),
+    /// No program runs, and all that it said is reported and durable. Told when one has ended, and
+    /// when one was to be stopped.
+    Over(Option<End>),
     /// What came of a job.
     JobDone(Result<Made, String>),
+    /// This is not the host that the session was with, or it can't go on: told instead of
+    /// [`Event::Lost`].
+    Refused(String),
     /// The connection is lost: the last event. What the host had started it ends by itself.
     Lost(String),
 }
@@ -57,14 +68,47 @@ pub struct Link {
     task: JoinHandle<()>,
 }
 
+/// Where a link reports to.
+#[derive(Debug, Clone)]
+pub struct Teller {
+    /// Whose session it is.
+    pub agent: AgentId,
+    /// Who listens.
+    pub reports: mpsc::Sender<Report>,
+    /// Whether another daemon may take the session up, so that checkpoints are needed.
+    pub keeps: bool,
+    /// Once cancelled, the host is not hung up on any more.
+    pub let_go: CancellationToken,
+}
+
 impl Link {
-    /// Begins to speak with the host at the other end. Once `let_go` is cancelled it is not hung up
-    /// on any more.
-    pub fn new(stream: UnixStream, let_go: CancellationToken) -> Self {
+    /// Begins to speak with the host at the other end; what it tells of its program is for a driver.
+    pub fn new(stream: UnixStream, teller: Teller) -> (Self, AgentIo) {
+        let ledger = Ledger::new(rand::random(), teller.keeps);
+        Self::with(stream, teller, ledger, false)
+    }
+
+    /// Goes on where a former daemon was. `program` is what the driver may start.
+    ///
+    /// # Errors
+    /// When the checkpoint can't be understood.
+    pub fn resume(
+        stream: UnixStream,
+        teller: Teller,
+        checkpoint: &Checkpoint,
+        program: Start,
+    ) -> Result<(Self, AgentIo, Resumed), String> {
+        let (ledger, resumed) = Ledger::restore(rand::random(), checkpoint, program)?;
+        let (link, io) = Self::with(stream, teller, ledger, true);
+        Ok((link, io, resumed))
+    }
+
+    fn with(stream: UnixStream, teller: Teller, ledger: Ledger, resumes: bool) -> (Self, AgentIo) {
         let (commands, orders) = mpsc::channel(8);
         let (tell, events) = mpsc::channel(8);
-        let task = tokio::spawn(Task::new(stream, let_go, orders, tell).run());
-        Self { commands, events, task }
+        let (task, io) = Task::new(stream, teller, ledger, resumes, orders, tell);
+        let task = tokio::spawn(task.run());
+        (Self { commands, events, task }, io)
     }
 
     /// Tells the host something. Lost with the host, which [`Event::Lost`] tells.

@@ -16,22 +16,25 @@ use std::{
 };
 
 use base64::Engine as _;
-use tokio::sync::mpsc;
+use tokio::{net::UnixStream, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     orders::Orders,
-    program::{Desk, Served, answer},
+    program::{Desk, Served, answer, start},
     publishing::Publishing,
 };
 use super::{
     host::frames::{Credential, End, Job, Place, Workspace},
-    io::AgentIo,
+    io::{AgentIo, Resumed},
     launch::{Launched, Launcher},
-    link::{Command, Event, Link},
+    link::{Command, Event, Link, Teller},
 };
 use crate::{
-    app::ports::sessions::{Cause, Driver, News, Order, Report, SessionSpec, Sessions, Whose},
+    app::ports::sessions::{
+        Cause, Checkpoint, Driver, News, Order, Report, Retake, Retaken, SessionSpec, Sessions,
+        Whose,
+    },
     fleet::AgentId,
 };
 
@@ -41,47 +44,43 @@ const GRACE: Duration = Duration::from_secs(5);
 const IN_SLOT: &str = "workspace";
 /// Where the unit of the slots has systemd make their directories.
 const SLOT_STATE: &str = "/var/lib/fleet-agents";
+/// Most orders that wait for a session to take them.
+const MAX_ORDERS: usize = 64;
 /// Most bytes of a file with credentials.
 const MAX_CREDENTIAL: u64 = 256 * 1024;
+
+/// A session whose program is no longer served.
+struct Left {
+    served: Served,
+    prepared: bool,
+    link: Link,
+    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
+    publishing: Publishing,
+}
 
 /// A future that the driver of a program runs in.
 pub type Driving<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The drivers: how to talk to programs.
+/// The drivers: how to talk to programs. Each goes on where a former daemon was, if that is known.
 pub trait Drivers: Send + Sync + 'static {
-    /// Serves an ACP program until its lines end. Errs, in words, if it never took prompts.
+    /// Serves an ACP program until it ends. Errs, in words, if it never took prompts.
     fn acp(
         &self,
         spec: &SessionSpec,
         cwd: PathBuf,
         io: AgentIo,
         orders: mpsc::Receiver<Order>,
-        reports: mpsc::Sender<Report>,
+        from: Option<Resumed>,
     ) -> Driving<Result<(), String>>;
 
-    /// How a command is run for a task. Errs, in words, if it can't be.
-    ///
-    /// # Errors
-    /// When the task can't be handed to the program; in words.
-    fn command(&self, arguments: &[String], task: &str) -> Result<Run, String>;
-
-    /// Serves one run of a command until its lines end.
-    fn run(
+    /// Runs a command once a task, until orders end. Errs, in words, if it can't.
+    fn command(
         &self,
-        agent: AgentId,
-        input: Vec<String>,
+        spec: &SessionSpec,
         io: AgentIo,
-        reports: mpsc::Sender<Report>,
-    ) -> Driving<()>;
-}
-
-/// One run of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    /// Its arguments.
-    pub arguments: Vec<String>,
-    /// Lines for its standard input, which ends after them.
-    pub input: Vec<String>,
+        orders: mpsc::Receiver<Order>,
+        from: Option<Resumed>,
+    ) -> Driving<Result<(), String>>;
 }
 
 /// Sessions on this machine.
@@ -146,7 +145,7 @@ impl LocalSessions {
 impl Sessions for LocalSessions {
     /// To be called within a tokio runtime.
     fn open(&self, spec: SessionSpec, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order> {
-        let (give, orders) = mpsc::channel(16);
+        let (give, orders) = mpsc::channel(MAX_ORDERS);
         let inner = Arc::clone(&self.inner);
         self.spawn(async move {
             let agent = spec.agent;
@@ -159,7 +158,7 @@ impl Sessions for LocalSessions {
 
     /// To be called within a tokio runtime.
     fn publish(&self, whose: Whose, reports: mpsc::Sender<Report>) -> mpsc::Sender<Order> {
-        let (give, orders) = mpsc::channel(16);
+        let (give, orders) = mpsc::channel(MAX_ORDERS);
         self.spawn_without_program(whose, Orders::to_publish(orders), reports);
         give
     }
@@ -171,6 +170,36 @@ impl Sessions for LocalSessions {
 
     fn outlive(&self) -> bool {
         self.inner.launcher.outlive()
+    }
+
+    /// To be called within a tokio runtime.
+    fn retake(&self, agent: AgentId, how: Retake, reports: mpsc::Sender<Report>) -> Retaken {
+        let Some(launched) = self.inner.launcher.retake(agent) else { return Retaken::Gone };
+        let inner = Arc::clone(&self.inner);
+        match how {
+            Retake::GoOn(spec, checkpoint) => {
+                let (give, orders) = mpsc::channel(MAX_ORDERS);
+                self.spawn(async move {
+                    let orders = Orders::new(orders);
+                    let cause = inner.resume(*spec, launched, &checkpoint, orders, &reports).await;
+                    report(&reports, agent, News::Ended(cause)).await;
+                });
+                Retaken::GoesOn(give)
+            }
+            Retake::HangUp => {
+                self.spawn(async move {
+                    let Launched { stream, gone } = launched;
+                    drop(inner.link(agent, stream, &reports));
+                    gone.await;
+                    report(&reports, agent, News::Ended(Cause::Closed)).await;
+                });
+                Retaken::Ends
+            }
+        }
+    }
+
+    fn release_rest(&self) {
+        self.inner.launcher.release_rest();
     }
 
     fn let_go(&self) {
@@ -185,7 +214,7 @@ fn whose(spec: &SessionSpec) -> Whose {
 
 async fn report(reports: &mpsc::Sender<Report>, agent: AgentId, news: News) {
     // Without a listener the daemon is ending.
-    let _ = reports.send(Report { agent, news, receipt: None }).await;
+    let _ = reports.send(Report::of(agent, news)).await;
 }
 
 impl Inner {
@@ -222,23 +251,85 @@ impl Inner {
         }
     }
 
+    /// Begins to speak with a host; what it tells of its program is for a driver.
+    fn link(
+        &self,
+        agent: AgentId,
+        stream: UnixStream,
+        reports: &mpsc::Sender<Report>,
+    ) -> (Link, AgentIo) {
+        Link::new(stream, self.teller(agent, reports))
+    }
+
+    fn teller(&self, agent: AgentId, reports: &mpsc::Sender<Report>) -> Teller {
+        let keeps = self.launcher.outlive();
+        Teller { agent, reports: reports.clone(), keeps, let_go: self.let_go.clone() }
+    }
+
     async fn session(
         self: &Arc<Self>,
         spec: SessionSpec,
         mut orders: Orders,
         reports: &mpsc::Sender<Report>,
     ) -> Cause {
-        let Launched { stream, mut gone } = match self.launch(&whose(&spec)).await {
+        let Launched { stream, gone } = match self.launch(&whose(&spec)).await {
             Ok(launched) => launched,
             Err(why) => return Cause::NotOpened(why),
         };
-        let mut link = Link::new(stream, self.let_go.clone());
+        let (mut link, io) = self.link(spec.agent, stream, reports);
         let mut publishing = Publishing::new(self, whose(&spec));
         let mut prepared = false;
         let mut desk =
             Desk { link: &mut link, orders: &mut orders, publishing: &mut publishing, reports };
-        let served = self.serve(&spec, &mut prepared, &mut desk).await;
-        let lost = matches!(served, Served::Lost(_));
+        let served = self.serve(&spec, io, &mut prepared, &mut desk).await;
+        let left = Left { served, prepared, link, gone, publishing };
+        self.end(left, orders, reports).await
+    }
+
+    /// Goes on with a session that has outlived the former daemon.
+    async fn resume(
+        self: &Arc<Self>,
+        spec: SessionSpec,
+        Launched { stream, gone }: Launched,
+        checkpoint: &Checkpoint,
+        mut orders: Orders,
+        reports: &mpsc::Sender<Report>,
+    ) -> Cause {
+        let variables = variables::gather(&spec.program).await;
+        let teller = self.teller(spec.agent, reports);
+        let resumed = match variables {
+            Ok(variables) => Link::resume(stream, teller, checkpoint, start(&spec, variables)),
+            Err(why) => {
+                // Hangs up.
+                drop(Link::new(stream, teller));
+                Err(why)
+            }
+        };
+        let (mut link, io, from) = match resumed {
+            Ok(resumed) => resumed,
+            Err(why) => {
+                gone.await;
+                return Cause::NotResumed(why);
+            }
+        };
+        let mut publishing = Publishing::new(self, whose(&spec));
+        let mut desk =
+            Desk { link: &mut link, orders: &mut orders, publishing: &mut publishing, reports };
+        // The driver knows its directory from before.
+        let served = self.drive(&spec, PathBuf::new(), io, Some(from), &mut desk).await;
+        let left = Left { served, prepared: true, link, gone, publishing };
+        self.end(left, orders, reports).await
+    }
+
+    /// Does what is left to do once the program is no longer served.
+    async fn end(
+        self: &Arc<Self>,
+        left: Left,
+        mut orders: Orders,
+        reports: &mpsc::Sender<Report>,
+    ) -> Cause {
+        let Left { served, prepared, mut link, mut gone, mut publishing } = left;
+        let lost = matches!(served, Served::Lost(_) | Served::NotResumed(_));
         if prepared && !lost && orders.close.is_some() {
             self.finish(&mut publishing, &mut link, &mut orders, reports).await;
         } else {
@@ -252,10 +343,12 @@ impl Inner {
             }
         }
         if orders.close.is_some_and(|close| close.remove) && (lost || !prepared) {
-            return self.without_program(whose(&spec), &mut orders, reports).await;
+            let whose = publishing.whose().clone();
+            return self.without_program(whose, &mut orders, reports).await;
         }
         match served {
             Served::NotOpened(why) => Cause::NotOpened(why),
+            Served::NotResumed(why) => Cause::NotResumed(why),
             _ if orders.close.is_some() => Cause::Closed,
             Served::Closed | Served::Unprepared => Cause::Closed,
             Served::Lost(why) => Cause::Lost(why),
@@ -266,7 +359,13 @@ impl Inner {
         }
     }
 
-    async fn serve(&self, spec: &SessionSpec, prepared: &mut bool, desk: &mut Desk<'_>) -> Served {
+    async fn serve(
+        &self,
+        spec: &SessionSpec,
+        io: AgentIo,
+        prepared: &mut bool,
+        desk: &mut Desk<'_>,
+    ) -> Served {
         let credentials = match read_credentials(spec.program.credentials.clone()).await {
             Ok(credentials) => credentials,
             Err(why) => return Served::NotOpened(why),
@@ -286,10 +385,13 @@ impl Inner {
             Some(_) => return Served::Lost("the host answered something else".to_owned()),
             None => return Served::Unprepared,
         };
-        match spec.program.driver {
-            Driver::Acp => self.serve_acp(spec, directory.join("repo"), variables, desk).await,
-            Driver::Command => self.serve_commands(spec, &variables, desk).await,
-        }
+        let start = start(spec, variables);
+        let start = match spec.program.driver {
+            Driver::Acp => Command::Start(start),
+            Driver::Command => Command::Program(start),
+        };
+        desk.link.tell(start).await;
+        self.drive(spec, directory.join("repo"), io, None, desk).await
     }
 
     /// Publishes the agent's branch, and removes the workspace if that is wanted and nothing would
@@ -336,7 +438,7 @@ impl Inner {
                 return Cause::NotOpened(why);
             }
         };
-        let mut link = Link::new(stream, self.let_go.clone());
+        let (mut link, _) = self.link(whose.agent, stream, reports);
         let mut publishing = Publishing::new(self, whose);
         self.finish(&mut publishing, &mut link, orders, reports).await;
         drop(link);

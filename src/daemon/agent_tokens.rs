@@ -43,6 +43,11 @@ impl AgentTokens {
         Ok(Some((FleetServer { url, secret }, token)))
     }
 
+    /// The guard of the token that an agent has from a former daemon.
+    pub(super) fn retake(&self, spec: &SessionSpec) -> Option<AgentToken> {
+        self.tokens.retake(&spec.name)
+    }
+
     fn url(&self) -> Result<String, &'static str> {
         if self.settings.borrow().http.tls.is_some() {
             return Err("the daemon speaks TLS, and its certificate is not for loopback");

@@ -16,9 +16,9 @@ use crate::{
         child::{self, ChildLauncher, Swept},
         drivers::{acp, command},
         host,
-        io::AgentIo,
+        io::{AgentIo, Resumed},
         launch::Launcher,
-        sessions::{Drivers, Driving, LocalSessions, Run},
+        sessions::{Drivers, Driving, LocalSessions},
         slots::{self, SlotDir, SlotLauncher},
     },
     app::{
@@ -27,7 +27,7 @@ use crate::{
         metrics::Metrics,
         ports::{
             fleet_store::FleetStore,
-            sessions::{Order, Report, SessionSpec},
+            sessions::{Order, SessionSpec},
             slots::Slots,
         },
         recorder::Recorder,
@@ -36,7 +36,7 @@ use crate::{
         tokens::Tokens,
     },
     exit::Exit,
-    fleet::{AgentId, AgentName},
+    fleet::AgentName,
     log,
     stores::FleetDb,
     systemd::{
@@ -83,8 +83,6 @@ pub(super) fn revive(
     let sessions = LocalSessions::new(&state_dir, Arc::clone(&launcher), Arc::new(drivers), true)
         .map_err(|error| failed("can't make workspaces", error))?;
     let metrics = Arc::<Metrics>::default();
-    // Nobody has retaken them.
-    launcher.release_rest();
     let (supervisor, revived) = Supervisor::revive(Parts {
         store: Arc::clone(&store),
         sessions: Arc::new(sessions),
@@ -183,11 +181,11 @@ impl Drivers for Speakers {
         cwd: PathBuf,
         io: AgentIo,
         orders: mpsc::Receiver<Order>,
-        reports: mpsc::Sender<Report>,
+        from: Option<Resumed>,
     ) -> Driving<Result<(), String>> {
         let (access, wanted) = (self.access.clone(), spec.clone());
+        let resumes = from.is_some();
         let mut params = acp::Params {
-            agent: spec.agent,
             cwd,
             resume: spec.resume.clone(),
             permissions: spec.permissions,
@@ -197,27 +195,29 @@ impl Drivers for Speakers {
             clock: Arc::clone(&self.clock),
         };
         Box::pin(async move {
-            let given = access.give(&wanted).await;
-            let given = given.map_err(|why| format!("it can't have the fleet's tools: {why}"))?;
             // Held until the session ends: then the token is void.
-            let (server, _token) = given.unzip();
-            params.fleet = server;
-            acp::drive(io, params, orders, reports).await.map_err(|acp::NotOpened(why)| why)
+            let _token = if resumes {
+                access.retake(&wanted)
+            } else {
+                let given = access.give(&wanted).await;
+                let given =
+                    given.map_err(|why| format!("it can't have the fleet's tools: {why}"))?;
+                let (server, token) = given.unzip();
+                params.fleet = server;
+                token
+            };
+            acp::drive(io, params, from, orders).await.map_err(|acp::NotOpened(why)| why)
         })
     }
 
-    fn command(&self, arguments: &[String], task: &str) -> Result<Run, String> {
-        let command::Run { arguments, input } = command::run(arguments, task)?;
-        Ok(Run { arguments, input })
-    }
-
-    fn run(
+    fn command(
         &self,
-        agent: AgentId,
-        input: Vec<String>,
+        spec: &SessionSpec,
         io: AgentIo,
-        reports: mpsc::Sender<Report>,
-    ) -> Driving<()> {
-        Box::pin(command::drive(io, agent, input, Arc::clone(&self.clock), reports))
+        orders: mpsc::Receiver<Order>,
+        from: Option<Resumed>,
+    ) -> Driving<Result<(), String>> {
+        let (arguments, clock) = (spec.program.arguments.clone(), Arc::clone(&self.clock));
+        Box::pin(command::drive(io, arguments, from, orders, clock))
     }
 }

@@ -2,6 +2,7 @@
 //! comes back as effects.
 
 mod link;
+mod revival;
 mod words;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,7 @@ use super::{
 };
 
 use self::link::{Link, Then};
-pub use self::words::{Effect, Limits, Refused, Request, Sign};
+pub use self::words::{Effect, Found, Limits, Refused, Request, Sign, Standing};
 
 /// An agent with everything that decides what may happen to it next.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,28 +48,6 @@ impl Life {
             heard: since,
             verdict: None,
         }
-    }
-
-    /// An agent as a former daemon left it.
-    pub fn stored(agent: Agent, session: Option<String>, task: Option<Task>) -> Self {
-        Self { session, task, ..Self::new(agent) }
-    }
-
-    /// The daemon has started: the agent's program is gone, and what it was doing is interrupted.
-    pub fn revive(&mut self, now: Timestamp) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.end_task(
-            TaskStatus::Interrupted,
-            Some("the daemon was restarted in the middle of it".to_owned()),
-            now,
-            &mut effects,
-        );
-        match self.agent.status {
-            Status::Deleting => effects.push(Effect::Remove),
-            Status::Failed | Status::Stopped | Status::Idle => {}
-            _ => self.enter(Link::Down, Status::Idle, now),
-        }
-        effects
     }
 
     /// Whether a task is running.
@@ -292,6 +271,15 @@ impl Life {
                 }
             }
             Sign::Ended(cause) => self.ended(cause, now, &mut effects),
+            Sign::NotResumed(why) => {
+                let why = format!("the daemon was restarted, and the agent could not go on: {why}");
+                if self.in_turn() || self.link == Link::Open {
+                    self.interrupt(&why, now, &mut effects);
+                    self.enter(Link::Down, Status::Idle, now);
+                } else {
+                    self.ended(Some(why), now, &mut effects);
+                }
+            }
         }
         self.agent.updated_at = now;
         effects

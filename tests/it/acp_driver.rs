@@ -12,18 +12,15 @@ use std::{
 use fleet_mcp::{
     agents::{
         drivers::acp::{self, NotOpened, Params},
-        io::{AgentIo, AgentLine, Stream},
+        io::{AgentIo, Heard, Say, Step, Stream, What},
     },
     app::{
         clock::SystemClock,
-        ports::sessions::{News, Order, Outcome, Permissions, Report},
+        ports::sessions::{News, Order, Outcome, Permissions},
     },
-    fleet::{AgentId, EntryKind},
+    fleet::EntryKind,
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::support::example;
 
@@ -39,7 +36,7 @@ pub(crate) fn program() -> PathBuf {
 struct Session {
     child: Child,
     orders: Option<mpsc::Sender<Order>>,
-    reports: mpsc::Receiver<Report>,
+    news: mpsc::Receiver<News>,
     driver: JoinHandle<Result<(), NotOpened>>,
 }
 
@@ -64,8 +61,10 @@ impl Session {
                 }
             }
         });
+        let (steps, stepped) = mpsc::channel(1);
+        let (tell, news) = mpsc::channel(4);
+        tokio::spawn(carry_out(stepped, input, tell));
         let params = Params {
-            agent: AgentId(1),
             cwd: PathBuf::from("/"),
             resume: None,
             permissions: Permissions::Ask,
@@ -75,9 +74,9 @@ impl Session {
             clock: Arc::new(SystemClock),
         };
         let (orders, ordered) = mpsc::channel(4);
-        let (told, reports) = mpsc::channel(4);
-        let driver = tokio::spawn(acp::drive(AgentIo { lines, input }, params, ordered, told));
-        Self { child, orders: Some(orders), reports, driver }
+        let io = AgentIo { heard: lines, steps };
+        let driver = tokio::spawn(acp::drive(io, params, None, ordered));
+        Self { child, orders: Some(orders), news, driver }
     }
 
     /// In the middle of a turn.
@@ -94,9 +93,7 @@ impl Session {
     }
 
     async fn next(&mut self) -> Option<News> {
-        let report = tokio::time::timeout(PATIENCE, self.reports.recv()).await.unwrap()?;
-        let _ = report.receipt.map(|receipt| receipt.send(()));
-        Some(report.news)
+        tokio::time::timeout(PATIENCE, self.news.recv()).await.unwrap()
     }
 
     /// What is told up to this.
@@ -150,15 +147,34 @@ impl Session {
     }
 }
 
+/// Does with steps what a link would, with a program that may no longer read.
+async fn carry_out(
+    mut steps: mpsc::Receiver<Step>,
+    input: mpsc::Sender<String>,
+    tell: mpsc::Sender<News>,
+) {
+    let mut input = Some(input);
+    while let Some(step) = steps.recv().await {
+        for say in step.says {
+            match (say, &input) {
+                (Say::Line(line), Some(input)) => drop(input.send(line).await),
+                _ => input = None,
+            }
+        }
+        for news in step.news {
+            let _ = tell.send(news).await;
+        }
+    }
+}
+
 /// Lines as the host would make them.
-fn read(stream: impl std::io::Read + Send + 'static, name: Stream, out: mpsc::Sender<AgentLine>) {
+fn read(stream: impl std::io::Read + Send + 'static, name: Stream, out: mpsc::Sender<Heard>) {
     thread::spawn(move || {
         let mut stream = BufReader::new(stream);
         let mut bytes = Vec::new();
         while matches!(stream.read_until(b'\n', &mut bytes), Ok(1..)) {
             let text = String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned();
-            let receipt = oneshot::channel().0;
-            if out.blocking_send(AgentLine { stream: name, text, receipt }).is_err() {
+            if out.blocking_send(Heard { number: 1, what: What::Line(name, text) }).is_err() {
                 break;
             }
             bytes.clear();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::JoinHandle,
 };
 
@@ -12,18 +12,18 @@ use super::*;
 use crate::{
     agents::{
         drivers::acp::{self, NotOpened, Params},
-        io::{AgentIo, AgentLine, Stream},
+        io::{AgentIo, Heard, Say, Stream, What},
     },
     app::{
         clock::SystemClock,
-        ports::sessions::{News, Order, Outcome, Permissions, Report},
+        ports::sessions::{News, Order, Outcome, Permissions},
     },
-    fleet::{AgentId, EntryKind},
+    fleet::EntryKind,
 };
 
 struct Session {
     orders: mpsc::Sender<Order>,
-    reports: mpsc::Receiver<Report>,
+    news: mpsc::Receiver<News>,
     driver: JoinHandle<Result<(), NotOpened>>,
     agent: JoinHandle<Result<(), Error>>,
 }
@@ -32,7 +32,6 @@ impl Session {
     /// Opens a session with a demo agent at home in `dir`, over pipes.
     fn open(dir: &Path, change: impl FnOnce(&mut Params)) -> Self {
         let mut params = Params {
-            agent: AgentId(1),
             cwd: dir.to_owned(),
             resume: None,
             permissions: Permissions::Ask,
@@ -48,28 +47,36 @@ impl Session {
         let agent = tokio::spawn(async move { serve(read, write, &home).await });
         let (read, mut write) = tokio::io::split(ours);
         let (out, lines) = mpsc::channel(4);
-        let (input, mut written) = mpsc::channel::<String>(4);
+        let (steps, mut stepped) = mpsc::channel::<crate::agents::io::Step>(1);
+        let (tell, news) = mpsc::channel(4);
         tokio::spawn(async move {
             let mut read = BufReader::new(read).lines();
             while let Ok(Some(text)) = read.next_line().await {
-                let line = AgentLine { stream: Stream::Out, text, receipt: oneshot::channel().0 };
+                let line = Heard { number: 1, what: What::Line(Stream::Out, text) };
                 if out.send(line).await.is_err() {
                     break;
                 }
             }
         });
         tokio::spawn(async move {
-            while let Some(line) = written.recv().await {
-                if write.write_all(format!("{line}\n").as_bytes()).await.is_err() {
-                    break;
+            while let Some(step) = stepped.recv().await {
+                for say in step.says {
+                    match say {
+                        Say::Line(line) => {
+                            let _ = write.write_all(format!("{line}\n").as_bytes()).await;
+                        }
+                        _ => drop(write.shutdown().await),
+                    }
+                }
+                for news in step.news {
+                    let _ = tell.send(news).await;
                 }
             }
-            let _ = write.shutdown().await;
         });
         let (orders, ordered) = mpsc::channel(4);
-        let (told, reports) = mpsc::channel(4);
-        let driver = tokio::spawn(acp::drive(AgentIo { lines, input }, params, ordered, told));
-        Self { orders, reports, driver, agent }
+        let io = AgentIo { heard: lines, steps };
+        let driver = tokio::spawn(acp::drive(io, params, None, ordered));
+        Self { orders, news, driver, agent }
     }
 
     async fn opened(&mut self) -> String {
@@ -80,7 +87,7 @@ impl Session {
     }
 
     async fn next(&mut self) -> News {
-        self.reports.recv().await.expect("news").news
+        self.news.recv().await.expect("news")
     }
 
     async fn prompt(&self, text: &str) {

@@ -1,13 +1,13 @@
 //! Talks with a program that speaks the Agent Client Protocol, version 1.
 //!
-//! [`drive`] moves lines, orders and reports; what they mean is decided by `Conversation`, which
-//! does no I/O. Nothing here waits for the program and for the fleet at the same time: what is to be
-//! written and what is to be reported are two queues, so that a program that doesn't read and a
-//! fleet that is busy don't hold each other up.
+//! [`drive`] moves lines, orders and steps; what they mean is decided by `Conversation`, which
+//! does no I/O. What it knows beyond its orders and the role's settings can be saved, so that the
+//! next daemon goes on in the middle of a turn.
 
 mod conversation;
 mod opening;
 mod permissions;
+mod saved;
 mod settings;
 mod spending;
 mod tools;
@@ -23,15 +23,14 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
 use self::conversation::Conversation;
-use super::told::{Told, writable};
+use super::told::Told;
 use crate::{
-    agents::io::{AgentIo, AgentLine},
+    agents::io::{AgentIo, Heard, Resumed, Say, What},
     app::{
         clock::Clock,
-        ports::sessions::{Order, Permissions, Report},
+        ports::sessions::{Order, Permissions},
     },
     auth::Secret,
-    fleet::AgentId,
 };
 
 /// How long a program may take from its start until it takes prompts. The slowest one known needs
@@ -45,8 +44,6 @@ const UNWRITTEN: usize = 256;
 /// What a session is opened with.
 #[derive(Clone)]
 pub struct Params {
-    /// Whose session.
-    pub agent: AgentId,
     /// The workspace, as the program sees it. Absolute.
     pub cwd: PathBuf,
     /// The program's own name for an earlier session, to be resumed.
@@ -77,81 +74,82 @@ pub struct FleetServer {
 #[error("{0}")]
 pub struct NotOpened(pub String);
 
-/// Opens a session with the program behind `io`, and serves it until the program's lines end or
-/// nobody takes reports any longer.
+/// Opens a session with the program behind `io`, or goes on with one where a former daemon was, and
+/// serves it until the program ends or nobody takes steps any longer.
 ///
 /// It never reports [`Ended`]: how the program ended is its host's to tell. A turn that runs at
 /// the end stays without [`TurnEnded`].
 ///
 /// Once `orders` ends, or with [`Order::Close`], a running turn is canceled and the program's input
-/// is closed; what it still says is reported until its lines end.
+/// is closed; what it still says is reported until it ends.
 ///
-/// Not cancellation safe: what was read and not yet reported is lost.
+/// Not cancellation safe: what was heard and not yet reported is lost.
 ///
 /// [`Ended`]: crate::app::ports::sessions::News::Ended
 /// [`TurnEnded`]: crate::app::ports::sessions::News::TurnEnded
 ///
 /// # Errors
-/// The session could not be opened. Its input is closed then; to end the program is left to the
-/// caller.
+/// The session could not be opened. To end the program is left to the caller.
 pub async fn drive(
     io: AgentIo,
     params: Params,
+    from: Option<Resumed>,
     mut orders: mpsc::Receiver<Order>,
-    reports: mpsc::Sender<Report>,
 ) -> Result<(), NotOpened> {
-    let AgentIo { mut lines, input } = io;
-    let mut input = Some(input);
+    let AgentIo { mut heard, steps } = io;
     let clock = Arc::clone(&params.clock);
-    let mut told = Told::new(params.agent);
-    let mut conversation = Conversation::open(params, clock.now());
+    let (mut conversation, mut told) = match from {
+        None => (Conversation::open(params, clock.now()), Told::default()),
+        Some(Resumed { heard, obeyed, state }) => {
+            (Conversation::resume(params, &state).map_err(NotOpened)?, Told::after(heard, obeyed))
+        }
+    };
     let deadline = Instant::now() + OPENING_TIMEOUT;
     let mut heard_all = false;
-    let mut closing = false;
+    let mut closing = Closing::No;
     loop {
-        if told.reports.is_empty() && (heard_all || conversation.failure().is_some()) {
+        let due = told.is_due() || !conversation.unwritten.is_empty();
+        if !due && (heard_all || conversation.failure().is_some()) {
             return conversation.failure().map_or(Ok(()), |why| Err(NotOpened(why.to_owned())));
         }
-        if closing && conversation.unwritten.is_empty() {
-            input = None;
-        }
         tokio::select! {
-            permit = reports.reserve(), if !told.reports.is_empty() => {
+            permit = steps.reserve(), if due => {
                 let Ok(permit) = permit else { return Ok(()) };
-                if let Some(report) = told.reports.pop_front() {
-                    permit.send(report);
+                let mut says: Vec<Say> = conversation.unwritten.drain(..).map(Say::Line).collect();
+                if closing == Closing::Due {
+                    says.push(Say::CloseInput);
+                    closing = Closing::Done;
                 }
+                permit.send(told.take(says, conversation.state()));
             }
-            permit = writable(input.as_ref()), if !conversation.unwritten.is_empty() => {
-                match permit {
-                    Some(permit) => {
-                        if let Some(line) = conversation.unwritten.pop_front() {
-                            permit.send(line);
-                        }
-                    }
-                    // It closed its input; what it says is heard until it ends.
-                    None => conversation.unwritten.clear(),
-                }
-            }
-            order = orders.recv(), if !closing => match order {
+            order = orders.recv(), if closing == Closing::No => match order {
                 Some(Order::Close { .. }) | None => {
-                    closing = true;
-                    told.add(conversation.close(), None);
+                    closing = Closing::Due;
+                    told.add(conversation.close());
                 }
-                Some(order) => told.add(conversation.obey(order), None),
+                Some(order) => told.obey(conversation.obey(order)),
             },
-            line = lines.recv(),
+            line = heard.recv(),
                 if !heard_all
-                    && told.reports.is_empty()
+                    && !told.is_full()
                     && conversation.unwritten.len() < UNWRITTEN =>
             {
                 match line {
-                    Some(AgentLine { stream, text, receipt }) => {
-                        told.add(conversation.hear(stream, &text, clock.now()), Some(receipt));
+                    Some(Heard { number, what: What::Line(stream, text) }) => {
+                        told.hear(number, conversation.hear(stream, &text, clock.now()));
+                    }
+                    Some(Heard { number, what: What::Started }) => told.hear(number, None),
+                    Some(Heard { number, what: What::Failed(why) }) => {
+                        conversation.fail(why);
+                        told.hear(number, None);
+                    }
+                    Some(Heard { number, what: What::Ended(_) }) => {
+                        heard_all = true;
+                        told.hear(number, conversation.end());
                     }
                     None => {
                         heard_all = true;
-                        told.add(conversation.end(), None);
+                        told.add(conversation.end());
                     }
                 }
             }
@@ -160,4 +158,13 @@ pub async fn drive(
             }
         }
     }
+}
+
+/// Whether the program's input is to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// With the next step.
+    Due,
+    Done,
 }

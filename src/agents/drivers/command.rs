@@ -1,21 +1,22 @@
 //! Runs a program once a task: what it writes is the conversation. Whether it did well is what its
 //! exit status says, and that is its host's to tell.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::{
-    noise::Noise,
-    told::{Told, writable},
-};
+use super::{noise::Noise, told::Told};
 use crate::{
-    agents::io::{AgentIo, AgentLine, Stream},
+    agents::{
+        host::frames::End,
+        io::{AgentIo, Heard, Resumed, Say, Stream, What},
+    },
     app::{
         clock::Clock,
-        ports::sessions::{News, Report},
+        ports::sessions::{News, Order, Outcome},
     },
-    fleet::{AgentId, Entry, EntryKind},
+    fleet::{Entry, EntryKind},
 };
 
 /// What stands for the task in a program's arguments.
@@ -29,8 +30,8 @@ const ARGUMENT_BYTES: usize = 128 * 1024 - 1;
 pub struct Run {
     /// Its arguments, with the task in its place.
     pub arguments: Vec<String>,
-    /// Lines for its standard input, which ends after them.
-    pub input: Vec<String>,
+    /// For its standard input, which ends after it.
+    pub input: Option<String>,
 }
 
 /// The run for a task: the task replaces every [`TASK`] in the arguments; without one it goes to
@@ -43,7 +44,7 @@ pub struct Run {
 /// The task is too long for an argument; in words.
 pub fn run(arguments: &[String], task: &str) -> Result<Run, String> {
     if !arguments.iter().any(|argument| argument.contains(TASK)) {
-        let input = task.lines().map(str::to_owned).collect();
+        let input = (!task.is_empty()).then(|| task.trim_end_matches('\n').to_owned());
         return Ok(Run { arguments: arguments.to_vec(), input });
     }
     // An argument can't hold a NUL.
@@ -55,61 +56,151 @@ pub fn run(arguments: &[String], task: &str) -> Result<Run, String> {
             "the task is too long for an argument ({longest} bytes; at most {ARGUMENT_BYTES}); \
              without `{TASK}` in the arguments it goes to standard input, where any length fits"
         )),
-        _ => Ok(Run { arguments, input: Vec::new() }),
+        _ => Ok(Run { arguments, input: None }),
     }
 }
 
-/// Serves one run: gives the program its input, and reports its lines until they end or nobody takes
-/// reports any longer.
+/// Serves a session of a program: runs it once a task, until there are no more orders and it has
+/// ended, or nobody takes steps any longer. Goes on where a former daemon was, if that is known.
 ///
-/// Not cancellation safe: what was read and not yet reported is lost.
+/// Not cancellation safe: what was heard and not yet reported is lost.
+///
+/// # Errors
+/// What a former daemon has stored can't be understood; in words.
 pub async fn drive(
     io: AgentIo,
-    agent: AgentId,
-    input: Vec<String>,
+    arguments: Vec<String>,
+    from: Option<Resumed>,
+    mut orders: mpsc::Receiver<Order>,
     clock: Arc<dyn Clock>,
-    reports: mpsc::Sender<Report>,
-) {
-    let AgentIo { mut lines, input: sender } = io;
-    let mut unwritten = VecDeque::from(input);
-    let mut sender = Some(sender);
-    let mut told = Told::new(agent);
-    let mut noise = Noise::default();
+) -> Result<(), String> {
+    let AgentIo { mut heard, steps } = io;
+    let (mut runs, mut told) = match from {
+        None => {
+            let mut told = Told::default();
+            told.add([News::Opened { session: None }]);
+            (Runs::new(arguments, Saved::default()), told)
+        }
+        Some(Resumed { heard, obeyed, state }) => {
+            let saved = serde_json::from_str(&state)
+                .map_err(|_| "its run was stored by another version".to_owned())?;
+            (Runs::new(arguments, saved), Told::after(heard, obeyed))
+        }
+    };
     let mut heard_all = false;
-    while !heard_all || !told.reports.is_empty() {
-        if unwritten.is_empty() {
-            sender = None;
-        }
+    while told.is_due() || !(heard_all || runs.are_over()) {
         tokio::select! {
-            permit = reports.reserve(), if !told.reports.is_empty() => {
-                let Ok(permit) = permit else { return };
-                if let Some(report) = told.reports.pop_front() {
-                    permit.send(report);
-                }
+            permit = steps.reserve(), if told.is_due() => {
+                let Ok(permit) = permit else { return Ok(()) };
+                permit.send(told.take(std::mem::take(&mut runs.says), runs.state()));
             }
-            permit = writable(sender.as_ref()), if !unwritten.is_empty() => match permit {
-                Some(permit) => {
-                    if let Some(line) = unwritten.pop_front() {
-                        permit.send(line);
-                    }
-                }
-                // It needn't read all of its input.
-                None => unwritten.clear(),
-            },
-            line = lines.recv(), if !heard_all && told.reports.is_empty() => match line {
-                Some(AgentLine { stream: Stream::Out, text, receipt }) => {
-                    told.add([News::Said(output(&text))], Some(receipt));
-                }
-                Some(AgentLine { stream: Stream::Err, text, receipt }) => {
-                    let entry = noise.hear(&text, clock.now());
-                    told.add(entry.map(News::Said), Some(receipt));
-                }
+            order = orders.recv(), if !runs.closing => match order {
+                Some(order) => told.obey(runs.obey(order)),
                 None => {
-                    heard_all = true;
-                    told.add(noise.end().map(News::Said), None);
+                    runs.closing = true;
+                    told.add(None);
                 }
+            },
+            what = heard.recv(), if !heard_all && !told.is_full() => match what {
+                Some(Heard { number, what }) => {
+                    told.hear(number, runs.hear(what, clock.as_ref()));
+                }
+                None => heard_all = true,
             },
         }
+    }
+    Ok(())
+}
+
+/// A session's runs, one at a time.
+struct Runs {
+    arguments: Vec<String>,
+    /// For the host.
+    says: Vec<Say>,
+    /// There will be no further orders, and nobody asks how the present run ends.
+    closing: bool,
+    now: Saved,
+}
+
+/// What the next daemon has to know.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Saved {
+    turn: Option<Turn>,
+    noise: Noise,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Turn {
+    canceled: bool,
+}
+
+impl Runs {
+    fn new(arguments: Vec<String>, now: Saved) -> Self {
+        Self { arguments, says: Vec::new(), closing: false, now }
+    }
+
+    /// Whether none runs, and none will.
+    fn are_over(&self) -> bool {
+        self.closing && self.now.turn.is_none()
+    }
+
+    fn state(&self) -> Option<String> {
+        if self.closing { None } else { serde_json::to_string(&self.now).ok() }
+    }
+
+    fn obey(&mut self, order: Order) -> Option<News> {
+        match (order, &mut self.now.turn) {
+            (Order::Prompt { text }, None) => match run(&self.arguments, &text) {
+                Ok(Run { arguments, input }) => {
+                    self.now.turn = Some(Turn { canceled: false });
+                    self.says.push(Say::Start(arguments));
+                    self.says.extend(input.map(Say::Line));
+                    self.says.push(Say::CloseInput);
+                    None
+                }
+                Err(why) => Some(News::TurnEnded(Outcome::Failed(why))),
+            },
+            (Order::Cancel, Some(turn)) => {
+                turn.canceled = true;
+                self.says.push(Say::Stop(Duration::ZERO));
+                None
+            }
+            // No other order means anything to a command.
+            _ => None,
+        }
+    }
+
+    fn hear(&mut self, what: What, clock: &dyn Clock) -> Vec<News> {
+        match what {
+            What::Started => Vec::new(),
+            What::Failed(why) => self.end_turn(Outcome::Failed(why)),
+            What::Line(Stream::Out, text) => vec![News::Said(output(&text))],
+            What::Line(Stream::Err, text) => {
+                self.now.noise.hear(&text, clock.now()).map(News::Said).into_iter().collect()
+            }
+            What::Ended(end) => self.end_turn(outcome(&end)),
+        }
+    }
+
+    fn end_turn(&mut self, outcome: Outcome) -> Vec<News> {
+        let mut news: Vec<News> = self.now.noise.end().map(News::Said).into_iter().collect();
+        let turn = self.now.turn.take().filter(|_| !self.closing);
+        news.extend(
+            turn.map(|turn| match outcome {
+                Outcome::Failed(_) | Outcome::Done if turn.canceled => Outcome::Canceled,
+                outcome => outcome,
+            })
+            .map(News::TurnEnded),
+        );
+        news
+    }
+}
+
+/// How a turn went, from how its program ended.
+fn outcome(end: &End) -> Outcome {
+    match end {
+        End { code: Some(0), .. } => Outcome::Done,
+        end => Outcome::Failed(end.in_words()),
     }
 }
 
@@ -120,8 +211,6 @@ fn output(line: &str) -> Entry {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
-
     use super::*;
     use crate::app::clock::SystemClock;
 
@@ -135,7 +224,7 @@ mod tests {
             run(&arguments(&["-p", "{task}", "--note=a {task} b {task}"]), "{task} x").unwrap();
 
         assert_eq!(run.arguments, ["-p", "{task} x", "--note=a {task} x b {task} x"]);
-        assert_eq!(run.input, Vec::<String>::new());
+        assert_eq!(run.input, None);
     }
 
     #[test]
@@ -143,7 +232,7 @@ mod tests {
         let run = run(&arguments(&["exec", "-"]), "one\ntwo\n").unwrap();
 
         assert_eq!(run.arguments, ["exec", "-"]);
-        assert_eq!(run.input, ["one", "two"]);
+        assert_eq!(run.input.as_deref(), Some("one\ntwo"));
     }
 
     #[test]
@@ -157,32 +246,55 @@ mod tests {
 
     #[tokio::test]
     async fn lines_become_entries_and_input_ends_after_the_task() {
-        let (out, lines) = mpsc::channel(8);
-        let (input, mut written) = mpsc::channel(1);
-        let (reports, mut told) = mpsc::channel(1);
-        let task = vec!["one".to_owned(), "two".to_owned()];
-        let clock = Arc::new(SystemClock);
+        let (out, heard) = mpsc::channel(8);
+        let (steps, mut told) = mpsc::channel(1);
+        let (order, orders) = mpsc::channel(1);
+        let io = AgentIo { heard, steps };
         let driver =
-            tokio::spawn(drive(AgentIo { lines, input }, AgentId(7), task, clock, reports));
-        let (receipt, mut committed) = oneshot::channel();
+            tokio::spawn(drive(io, arguments(&["-"]), None, orders, Arc::new(SystemClock)));
+        let opened = told.recv().await.unwrap();
+        assert!(matches!(opened.news[..], [News::Opened { session: None }]));
 
-        assert_eq!(written.recv().await.as_deref(), Some("one"));
-        assert_eq!(written.recv().await.as_deref(), Some("two"));
-        assert_eq!(written.recv().await, None);
-        let line = |stream, receipt| AgentLine { stream, text: "hi".to_owned(), receipt };
-        out.send(line(Stream::Out, receipt)).await.unwrap();
+        order.send(Order::Prompt { text: "one\ntwo\n".to_owned() }).await.unwrap();
+        let begun = told.recv().await.unwrap();
+        assert_eq!(begun.obeyed, 1);
+        let [Say::Start(_), Say::Line(input), Say::CloseInput] = &begun.says[..] else {
+            panic!("{begun:?}")
+        };
+        assert_eq!(input, "one\ntwo");
+        let line = |number, stream| Heard { number, what: What::Line(stream, "hi".to_owned()) };
+        out.send(line(3, Stream::Out)).await.unwrap();
         let said = told.recv().await.unwrap();
-        assert!(matches!(&said.news, News::Said(entry)
+        assert!(matches!(&said.news[..], [News::Said(entry)]
             if entry.kind == EntryKind::Message && entry.content == "hi\n" && entry.joins));
-        assert!(committed.try_recv().is_err());
-        said.receipt.unwrap().send(()).unwrap();
-        committed.await.unwrap();
-        out.send(line(Stream::Err, oneshot::channel().0)).await.unwrap();
+        assert_eq!(said.heard, 3);
+        out.send(line(4, Stream::Err)).await.unwrap();
         let said = told.recv().await.unwrap();
-        assert!(matches!(said.news, News::Said(entry) if entry.kind == EntryKind::Diagnostic));
+        assert!(
+            matches!(&said.news[..], [News::Said(entry)] if entry.kind == EntryKind::Diagnostic)
+        );
         drop(out);
-        driver.await.unwrap();
+        driver.await.unwrap().unwrap();
 
         assert!(told.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_run_goes_on_where_a_former_daemon_was() {
+        let (out, heard) = mpsc::channel(8);
+        let (steps, mut told) = mpsc::channel(1);
+        let (_order, orders) = mpsc::channel(1);
+        let saved = Saved { turn: Some(Turn { canceled: true }), noise: Noise::default() };
+        let state = serde_json::to_string(&saved).unwrap();
+        let from = Some(Resumed { heard: 8, obeyed: 2, state });
+        let io = AgentIo { heard, steps };
+        tokio::spawn(drive(io, Vec::new(), from, orders, Arc::new(SystemClock)));
+
+        let end = End { code: None, signal: Some(15), out_of_memory: false, ordered: true };
+        out.send(Heard { number: 9, what: What::Ended(end) }).await.unwrap();
+        let step = told.recv().await.unwrap();
+
+        assert!(matches!(step.news[..], [News::TurnEnded(Outcome::Canceled)]));
+        assert_eq!((step.heard, step.obeyed), (9, 2));
     }
 }

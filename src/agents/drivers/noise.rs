@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Entry, EntryKind};
 
@@ -13,12 +14,13 @@ const LINE_CHARS: usize = 1_000;
 /// Lines that tell why a program didn't start.
 const LAST_WORDS: usize = 5;
 
-/// The budget of one session.
-#[derive(Debug, Default)]
+/// The budget of one session. Stored as it is, but for words that matter only until it is open.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Noise {
     window: Option<Timestamp>,
     told: u32,
     left_out: u64,
+    #[serde(skip)]
     last_words: VecDeque<String>,
 }
 

@@ -33,13 +33,30 @@ pub enum Broken {
     /// The other end claims to have what there can't be.
     #[error("the other end claims to have item {0}, which there can't be")]
     Claim(u64),
+    /// The other end is not the one that this conversation was with.
+    #[error("the host at the other end is another one")]
+    Stranger,
+    /// The other end has more than it was told, or less than it has acknowledged.
+    #[error("the host has {have} of the items that it was told, which can't be")]
+    Astray {
+        /// How many it says it has.
+        have: u64,
+    },
 }
 
 /// Which end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
-    Daemon { epoch: u64 },
-    Host { epoch: u64, pid: u32 },
+    /// `host`: who must be at the other end.
+    Daemon {
+        epoch: u64,
+        host: Option<u64>,
+    },
+    Host {
+        epoch: u64,
+        pid: u32,
+        id: u64,
+    },
 }
 
 /// An end that sends `Out` and receives `In`.
@@ -47,9 +64,15 @@ enum Side {
 pub struct End<Out, In> {
     side: Side,
     outbox: Outbox,
+    /// Who is at the other end, if that is a host.
+    peer: Option<u64>,
     received: u64,
     /// Dealt with, without a gap.
     done: u64,
+    /// May be acknowledged.
+    safe: u64,
+    /// What was dealt with and what was pushed waits until [`End::durable`].
+    guarded: bool,
     /// Dealt with, after a gap.
     done_early: BTreeSet<u64>,
     /// The other end has said hello.
@@ -68,21 +91,42 @@ struct Outbox {
     last: u64,
     /// The number of the newest item that was handed to the stream.
     sent: u64,
+    /// The number of the newest item that may be, while others wait.
+    released: u64,
+}
+
+/// How far a guarded end was at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The newest item that was dealt with, and all before it.
+    pub have: u64,
+    /// The newest item that was pushed.
+    pub pushed: u64,
 }
 
 impl<Out: Serialize, In: DeserializeOwned> End<Out, In> {
-    /// The host's end.
-    pub fn host(pid: u32) -> Self {
-        Self::new(Side::Host { epoch: 0, pid }, 0)
+    /// The host's end. `id` tells it from each other host.
+    pub fn host(pid: u32, id: u64) -> Self {
+        Self::new(Side::Host { epoch: 0, pid, id }, 0)
     }
 
-    /// The daemon's end, on a stream that is new, or that another daemon has used before.
+    /// The daemon's end of a new conversation. `epoch` must differ from that of each earlier daemon
+    /// on this stream.
+    pub fn daemon(epoch: u64) -> Self {
+        let mut end = Self::new(Side::Daemon { epoch, host: None }, 0);
+        end.hello_due = true;
+        end
+    }
+
+    /// The daemon's end of a conversation that an earlier daemon has begun with this host.
     ///
-    /// `epoch` must differ from that of each earlier daemon on this stream. `have` is the newest
-    /// item that is durable here. Items that may not have arrived are to be pushed again, in order,
-    /// after [`End::renumber`].
-    pub fn daemon(epoch: u64, have: u64) -> Self {
-        let mut end = Self::new(Side::Daemon { epoch }, have);
+    /// `mark.have` is the newest item that is durable here, `mark.pushed` the newest that the host is
+    /// known to have. Items that may not have arrived are to be pushed again, in order.
+    pub fn resumed(epoch: u64, host: u64, mark: Mark) -> Self {
+        let mut end = Self::new(Side::Daemon { epoch, host: Some(host) }, mark.have);
+        end.peer = Some(host);
+        end.outbox.last = mark.pushed;
+        end.outbox.sent = mark.pushed;
         end.hello_due = true;
         end
     }
@@ -91,8 +135,11 @@ impl<Out: Serialize, In: DeserializeOwned> End<Out, In> {
         Self {
             side,
             outbox: Outbox::default(),
+            peer: None,
             received: have,
             done: have,
+            safe: have,
+            guarded: false,
             done_early: BTreeSet::new(),
             greeted: false,
             hello_due: false,
@@ -101,17 +148,50 @@ impl<Out: Serialize, In: DeserializeOwned> End<Out, In> {
         }
     }
 
-    /// The next item pushed will have the number after `last`.
-    pub fn renumber(&mut self, last: u64) {
-        self.outbox.last = last;
-        self.outbox.sent = last;
+    /// From here on nothing is acknowledged, and nothing that is pushed is sent, before
+    /// [`End::durable`] says so.
+    ///
+    /// What was sent before counts as acknowledged: to be called once the other end has answered it.
+    pub fn guard(&mut self) {
+        self.outbox.acknowledged(self.outbox.sent);
+        self.outbox.released = self.outbox.last;
+        self.guarded = true;
+    }
+
+    /// From here on everything goes at once, what had to wait too.
+    pub fn unguard(&mut self) {
+        self.guarded = false;
+        self.advance();
+    }
+
+    /// How far it is.
+    pub fn mark(&self) -> Mark {
+        Mark { have: self.done, pushed: self.outbox.last }
+    }
+
+    /// What was the case at this mark is durable.
+    pub fn durable(&mut self, mark: Mark) {
+        self.outbox.released = self.outbox.released.max(mark.pushed);
+        self.ack_due |= mark.have > self.safe;
+        self.safe = self.safe.max(mark.have);
+    }
+
+    /// Who is at the other end: a host's identity, once it has said hello.
+    pub fn peer(&self) -> Option<u64> {
+        self.peer
+    }
+
+    /// The number of the newest item that the other end has acknowledged, and those after it,
+    /// encoded.
+    pub fn outbox(&self) -> (u64, impl Iterator<Item = &[u8]>) {
+        (self.outbox.first() - 1, self.outbox.kept.iter().map(Vec::as_slice))
     }
 
     /// The stream was lost; another one follows.
     pub fn disconnected(&mut self, epoch: u64) {
         self.greeted = false;
         self.ack_due = false;
-        if let Side::Daemon { epoch: current } = &mut self.side {
+        if let Side::Daemon { epoch: current, .. } = &mut self.side {
             *current = epoch;
             self.hello_due = true;
         }
@@ -165,9 +245,19 @@ impl<Out: Serialize, In: DeserializeOwned> End<Out, In> {
             return Err(Broken::Version(hello.version));
         }
         match &mut self.side {
-            Side::Daemon { epoch } if *epoch != hello.epoch => return Ok(()),
-            // What the host has is safe: it lives as long as the agent.
-            Side::Daemon { .. } => self.outbox.acknowledged(hello.have),
+            Side::Daemon { epoch, .. } if *epoch != hello.epoch => return Ok(()),
+            Side::Daemon { host, .. } => {
+                if host.is_some() && *host != hello.host {
+                    return Err(Broken::Stranger);
+                }
+                if hello.have > self.outbox.last || hello.have + 1 < self.outbox.first() {
+                    return Err(Broken::Astray { have: hello.have });
+                }
+                *host = hello.host;
+                self.peer = hello.host;
+                // What the host has is safe: it lives as long as the agent.
+                self.outbox.acknowledged(hello.have);
+            }
             Side::Host { epoch, .. } => {
                 *epoch = hello.epoch;
                 self.hello_due = true;
@@ -194,10 +284,26 @@ impl<Out: Serialize, In: DeserializeOwned> End<Out, In> {
     /// An item that was received is dealt with: durable, or applied. It is acknowledged once all
     /// before it are, too.
     pub fn done(&mut self, number: u64) {
-        self.done_early.insert(number);
+        if number > self.done {
+            self.done_early.insert(number);
+        }
         while self.done_early.remove(&(self.done + 1)) {
             self.done += 1;
-            self.ack_due = true;
+        }
+        self.advance();
+    }
+
+    /// The same for this item and all before it.
+    pub fn done_up_to(&mut self, number: u64) {
+        self.done = self.done.max(number.min(self.received));
+        self.done_early.retain(|early| *early > self.done);
+        self.done(self.done);
+    }
+
+    /// What was dealt with is safe, unless it has to be made so.
+    fn advance(&mut self) {
+        if !self.guarded {
+            self.durable(self.mark());
         }
     }
 
@@ -212,17 +318,17 @@ impl<Out: Serialize, In: DeserializeOwned> End<Out, In> {
         }
         if self.ack_due {
             self.ack_due = false;
-            return Some(encode::<Out>(&Frame::Ack(self.done)));
+            return Some(encode::<Out>(&Frame::Ack(self.safe)));
         }
-        self.outbox.next()
+        self.outbox.next(self.guarded)
     }
 
     fn hello(&self) -> Vec<u8> {
-        let (epoch, pid) = match self.side {
-            Side::Daemon { epoch } => (epoch, None),
-            Side::Host { epoch, pid } => (epoch, Some(pid)),
+        let (epoch, pid, host) = match self.side {
+            Side::Daemon { epoch, .. } => (epoch, None, None),
+            Side::Host { epoch, pid, id } => (epoch, Some(pid), Some(id)),
         };
-        let hello = Hello { version: VERSION, epoch, have: self.received, pid };
+        let hello = Hello { version: VERSION, epoch, have: self.received, pid, host };
         // The line end before it finishes what a daemon before us may have left half-written.
         let mut line = if pid.is_none() { vec![b'\n'] } else { Vec::new() };
         line.extend(encode::<Out>(&Frame::Hello(hello)));
@@ -241,10 +347,6 @@ impl Outbox {
         {
             self.bytes -= line.len();
         }
-        // A daemon that has forgotten what it had sent goes on behind it.
-        if self.kept.is_empty() && self.last < number {
-            self.last = number;
-        }
         if self.kept.is_empty() {
             self.kept.shrink_to(16);
         }
@@ -255,7 +357,10 @@ impl Outbox {
         self.sent = number.clamp(self.first() - 1, self.last);
     }
 
-    fn next(&mut self) -> Option<Vec<u8>> {
+    fn next(&mut self, guarded: bool) -> Option<Vec<u8>> {
+        if guarded && self.sent >= self.released {
+            return None;
+        }
         let index = usize::try_from(self.sent + 1 - self.first()).ok()?;
         let line = self.kept.get(index)?.clone();
         self.sent += 1;

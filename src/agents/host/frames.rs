@@ -42,6 +42,9 @@ pub struct Hello {
     /// The host's process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// What tells this host from each other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<u64>,
 }
 
 /// What the daemon tells a host.
@@ -240,6 +243,18 @@ pub struct End {
     pub out_of_memory: bool,
     /// It was told to end.
     pub ordered: bool,
+}
+
+impl End {
+    /// How it ended, for people.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self { out_of_memory: true, .. } => "it ran out of memory".to_owned(),
+            Self { code: Some(code), .. } => format!("exit status {code}"),
+            Self { signal: Some(signal), .. } => format!("ended by signal {signal}"),
+            Self { .. } => "nobody knows how it ended".to_owned(),
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -1,75 +1,61 @@
 //! What a program writes, as lines in pieces that fit a frame.
 
-use super::frames::{FromHost, MAX_LINE, MAX_PIECE};
+use super::frames::{FromHost, MAX_LINE, pieces};
 
-/// Cuts one stream of a program into lines.
+/// Cuts one stream of a program into lines. A line is handed on once it is whole, so that the pieces
+/// of one are never between those of another.
 #[derive(Debug)]
 pub(super) struct Lines {
     err: bool,
-    /// Of the line that is not whole yet, what was not handed on.
     partial: Vec<u8>,
-    /// How much of this line was handed on.
-    handed_on: usize,
     cut: bool,
 }
 
 impl Lines {
     pub(super) fn new(err: bool) -> Self {
-        Self { err, partial: Vec::new(), handed_on: 0, cut: false }
+        Self { err, partial: Vec::new(), cut: false }
     }
 
-    /// Takes bytes up to the first line end, or as many as make a piece. Answers how many it took,
-    /// and what is to be handed on.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> (usize, Option<FromHost>) {
-        let room = MAX_PIECE - self.partial.len();
-        let window = &bytes[..bytes.len().min(room)];
-        if let Some(end) = window.iter().position(|&b| b == b'\n') {
-            self.keep(&window[..end]);
-            return (end + 1, Some(self.finish()));
+    /// Takes bytes up to the first line end. Answers how many it took, and the line in pieces if it
+    /// is whole.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> (usize, Option<Vec<FromHost>>) {
+        match bytes.iter().position(|&b| b == b'\n') {
+            Some(end) => {
+                self.keep(&bytes[..end]);
+                (end + 1, Some(self.finish()))
+            }
+            None => {
+                self.keep(bytes);
+                (bytes.len(), None)
+            }
         }
-        self.keep(window);
-        let piece = (self.partial.len() == MAX_PIECE).then(|| self.piece());
-        (window.len(), piece)
     }
 
     /// The stream has ended: what is left of a line without an end.
-    pub(super) fn end(&mut self) -> Option<FromHost> {
-        (!self.partial.is_empty() || self.handed_on > 0).then(|| self.finish())
+    pub(super) fn end(&mut self) -> Option<Vec<FromHost>> {
+        (!self.partial.is_empty()).then(|| self.finish())
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        if self.handed_on + self.partial.len() + bytes.len() > MAX_LINE {
-            self.cut |= !bytes.is_empty();
-        } else {
-            self.partial.extend_from_slice(bytes);
-        }
+        let room = MAX_LINE - self.partial.len();
+        self.cut |= bytes.len() > room;
+        self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn finish(&mut self) -> FromHost {
-        let data = String::from_utf8_lossy(&self.partial).into_owned();
-        let out = FromHost::Out { err: self.err, data, more: false, cut: self.cut };
-        *self = Self::new(self.err);
-        out
-    }
-
-    fn piece(&mut self) -> FromHost {
-        // A character is never torn apart: its first bytes wait for the rest.
-        let end = match std::str::from_utf8(&self.partial) {
-            Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => {
-                error.valid_up_to()
-            }
-            _ => self.partial.len(),
+    fn finish(&mut self) -> Vec<FromHost> {
+        let Self { err, cut, partial } = std::mem::replace(self, Self::new(self.err));
+        let text = String::from_utf8_lossy(&partial);
+        let piece = |(piece, more): (&str, bool)| {
+            let cut = cut && !more;
+            FromHost::Out { err, data: piece.to_owned(), more, cut }
         };
-        let data = String::from_utf8_lossy(&self.partial[..end]).into_owned();
-        self.partial.drain(..end);
-        self.handed_on += end;
-        FromHost::Out { err: self.err, data, more: true, cut: false }
+        pieces(&text).map(piece).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::frames::MAX_PIECE, *};
 
     fn lines(input: &[u8], step: usize) -> Vec<(String, bool)> {
         let mut lines = Lines::new(false);
@@ -78,16 +64,15 @@ mod tests {
             while !bytes.is_empty() {
                 let (taken, out) = lines.take(bytes);
                 bytes = &bytes[taken..];
-                outs.extend(out);
+                outs.extend(out.into_iter().flatten());
             }
         }
-        outs.extend(lines.end());
+        outs.extend(lines.end().into_iter().flatten());
         let mut whole = vec![];
         let mut line = String::new();
         for out in outs {
             let FromHost::Out { data, more, cut, .. } = out else { panic!("{out:?}") };
-            // A replacement character has three bytes where one was.
-            assert!(data.len() <= 3 * MAX_PIECE);
+            assert!(data.len() <= MAX_PIECE);
             line.push_str(&data);
             if !more {
                 whole.push((std::mem::take(&mut line), cut));

@@ -308,8 +308,8 @@ impl Output {
         }
     }
 
-    /// The next line or piece of a line in what was read.
-    pub(super) fn next(&mut self) -> Option<FromHost> {
+    /// The next line in what was read, in pieces.
+    pub(super) fn next(&mut self) -> Option<Vec<FromHost>> {
         while self.taken < self.buffer.len() {
             let (taken, line) = self.lines.take(&self.buffer[self.taken..]);
             self.taken += taken;

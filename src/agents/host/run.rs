@@ -69,7 +69,7 @@ impl Host {
     pub(super) fn new(connection: UnixStream, slot: Option<Slot>) -> io::Result<Self> {
         let (reader, writer) = connection.into_split();
         Ok(Self {
-            link: End::host(std::process::id()),
+            link: End::host(std::process::id(), rand::random()),
             connection: Some(Connection {
                 reader,
                 writer,
@@ -156,7 +156,11 @@ impl Host {
             && let Some(program) = &mut self.program
             && let Some(line) = program.out.next().or_else(|| program.err.next())
         {
-            self.tell(&line);
+            // All of them, even if that is more than is allowed to wait: the daemon is done with a
+            // line once it has it whole.
+            for piece in line {
+                self.tell(&piece);
+            }
         }
     }
 

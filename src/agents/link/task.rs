@@ -1,11 +1,11 @@
-//! The task that owns a connection: frames on one side, commands, events and streams on the other.
+//! The task that owns a connection: frames on one side; commands, events, the driver's steps and
+//! their reports on the other.
 //!
 //! It never waits for one side alone: what can't be handed on yet waits in queues, which the host's
 //! bound on unacknowledged items keeps short.
 
 use std::{collections::VecDeque, io, time::Duration};
 
-use base64::Engine as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -15,89 +15,100 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
 
-use super::{Command, Event};
-use crate::agents::{
-    host::{
-        exchange,
-        frames::{self, End, FromHost, Made, Splitter, ToHost},
+use super::{
+    Command, Event, Teller,
+    jobs::Jobs,
+    ledger::{self, Flight, Ledger},
+};
+use crate::{
+    agents::{
+        host::frames::{self, FromHost, Splitter, ToHost},
+        io::{AgentIo, Heard, Step, Stream, What},
     },
-    io::{AgentIo, AgentLine, Stream},
+    app::ports::sessions::{Checkpoint, News, Report},
 };
 
 /// How long a host may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a driver may take to report what its program said before its host was lost.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Most lines for the agent that its host has not written yet.
 const MAX_UNWRITTEN: usize = 64;
+/// Most reports that are not durable yet: one that is being committed, and the next. What comes
+/// meanwhile gathers at the driver, and becomes one report with one checkpoint.
+const MAX_FLYING: usize = 2;
+/// Most bytes of a line. A host keeps to less, but the agent may have taken it over.
+const MAX_TEXT: usize = 4 * frames::MAX_LINE;
 const CUT: &str = " … (the line was too long; the rest was dropped)";
 
 pub(super) struct Task {
-    end: exchange::End<ToHost, FromHost>,
+    ledger: Ledger,
     reader: OwnedReadHalf,
     /// `None` once the task ends.
     writer: Option<OwnedWriteHalf>,
-    let_go: CancellationToken,
+    teller: Teller,
+    resumes: bool,
     splitter: Splitter,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
     written: usize,
     commands: mpsc::Receiver<Command>,
     tell: mpsc::Sender<Event>,
-    /// Events that wait to be taken, with the numbers to acknowledge then.
+    /// Events that wait to be taken, with the numbers that are done with then.
     events: VecDeque<(Option<u64>, Event)>,
-    program: Option<Running>,
-    jobs: u64,
-    job: Option<JobParts>,
-}
-
-/// The daemon's side of a running program's streams.
-struct Running {
-    lines: Option<mpsc::Sender<AgentLine>>,
-    input: Option<mpsc::Receiver<String>>,
-    /// Lines that wait to be taken.
-    waiting: VecDeque<(u64, AgentLine)>,
-    /// Lines that are taken and not durable yet. The host frees them in order, so the first is
-    /// waited for.
-    receipts: VecDeque<(u64, oneshot::Receiver<()>)>,
+    /// Where the driver hears.
+    heard: Option<mpsc::Sender<Heard>>,
+    /// What it has not taken yet.
+    waiting: VecDeque<Heard>,
     /// The beginnings of long lines.
     partial: [String; 2],
-    /// What is to be told once all lines are taken.
-    end: Option<(u64, End)>,
+    steps: Option<mpsc::Receiver<Step>>,
+    /// A report that waits to be taken.
+    report: Option<(Report, Sent)>,
+    flying: VecDeque<Sent>,
+    /// A program was to be stopped, or has ended: to be told once all is durable.
+    over_due: bool,
+    jobs: Jobs,
+    /// The connection is lost, for this reason; since when.
+    lost: Option<(Event, Instant)>,
 }
 
-/// Where the parts of the running job go.
-struct JobParts {
-    to: Option<mpsc::Sender<Vec<u8>>>,
-    waiting: VecDeque<(u64, Vec<u8>)>,
-    done: Option<(u64, Result<Made, String>)>,
-}
+/// A report whose receipt is waited for.
+type Sent = (oneshot::Receiver<()>, Flight);
 
-enum Step {
+enum Moved {
     Read(io::Result<usize>),
     Wrote(io::Result<usize>),
     Command(Option<Command>),
-    Told,
-    Input(Option<String>),
-    LineTaken,
-    Durable,
-    PartTaken,
-    Silent,
+    Told(Option<u64>),
+    Heard,
+    Step(Option<Step>),
+    Reported,
+    Durable(bool),
+    PartTaken(u64),
+    Late,
 }
 
 impl Task {
     pub(super) fn new(
         stream: UnixStream,
-        let_go: CancellationToken,
+        teller: Teller,
+        ledger: Ledger,
+        resumes: bool,
         commands: mpsc::Receiver<Command>,
         tell: mpsc::Sender<Event>,
-    ) -> Self {
+    ) -> (Self, AgentIo) {
         let (reader, writer) = stream.into_split();
-        Self {
-            end: exchange::End::daemon(rand::random(), 0),
+        let (hear, heard) = mpsc::channel(64);
+        let (give, steps) = mpsc::channel(1);
+        let over_due = ledger.over().is_some();
+        let task = Self {
+            ledger,
             reader,
             writer: Some(writer),
-            let_go,
+            teller,
+            resumes,
             splitter: Splitter::default(),
             incoming: Vec::with_capacity(8 * 1024),
             outgoing: Vec::new(),
@@ -105,302 +116,288 @@ impl Task {
             commands,
             tell,
             events: VecDeque::new(),
-            program: None,
-            jobs: 0,
-            job: None,
-        }
+            heard: Some(hear),
+            waiting: VecDeque::new(),
+            partial: Default::default(),
+            steps: Some(steps),
+            report: None,
+            flying: VecDeque::new(),
+            over_due,
+            jobs: Jobs::new(),
+            lost: None,
+        };
+        (task, AgentIo { heard, steps: give })
     }
 
     pub(super) async fn run(mut self) {
-        let deadline = Instant::now() + HELLO_TIMEOUT;
-        let lost = loop {
+        let mut deadline = Instant::now() + HELLO_TIMEOUT;
+        loop {
             self.settle();
-            let step = self.next(deadline).await;
-            if let Err(lost) = self.handle(step) {
-                break lost;
+            if self.lost.is_some() && self.has_told_all(deadline) {
+                break;
             }
-        };
-        // What the program said before its host was lost is still to be heard.
-        for (_, event) in std::mem::take(&mut self.events) {
-            let _ = self.tell.send(event).await;
-        }
-        if let Some(Running { lines: Some(lines), waiting, .. }) = self.program.take() {
-            for (_, line) in waiting {
-                let _ = lines.send(line).await;
+            let moved = self.next(deadline).await;
+            if let Err(lost) = self.handle(moved)
+                && self.lost.is_none()
+            {
+                deadline = Instant::now() + LAST_WORDS_TIMEOUT;
+                self.lost = Some((lost, deadline));
             }
         }
-        let _ = self.tell.send(Event::Lost(lost)).await;
+        if let Some((lost, _)) = self.lost.take() {
+            let _ = self.tell.send(lost).await;
+        }
+    }
+
+    /// Whether all that the program said before its host was lost is reported.
+    fn has_told_all(&mut self, deadline: Instant) -> bool {
+        if self.waiting.is_empty() {
+            self.heard = None;
+        }
+        let told = self.events.is_empty() && self.steps.is_none() && self.report.is_none();
+        told || deadline <= Instant::now()
+    }
+
+    /// Whether nobody wants to hear any more.
+    fn is_unheard(&self) -> bool {
+        self.heard.as_ref().is_none_or(mpsc::Sender::is_closed)
     }
 
     /// Does all that can be done without waiting.
     fn settle(&mut self) {
-        if let Some(program) = &mut self.program
-            && program.end.is_some()
-            && program.waiting.is_empty()
-            && let Some((number, end)) = program.end
+        if self.is_unheard()
+            && let Some(last) = self.waiting.pop_back()
         {
-            // The receipts of its last lines still matter, in order.
-            program.lines = None;
-            if program.receipts.is_empty() {
-                self.program = None;
-                self.events.push_back((Some(number), Event::Ended(end)));
-            }
+            self.waiting.clear();
+            self.ledger.skip(last.number);
         }
-        if let Some(job) = &mut self.job
-            && job.waiting.is_empty()
-            && let Some((number, result)) = job.done.take()
-        {
-            self.job = None;
+        if let Some((number, result)) = self.jobs.finished() {
             self.events.push_back((Some(number), Event::JobDone(result)));
         }
-        if self.written == self.outgoing.len() {
-            self.outgoing = self.end.transmit().unwrap_or_default();
+        if self.report.is_none() && self.flying.len() < MAX_FLYING && self.ledger.is_due() {
+            let (checkpoint, flight) = self.ledger.checkpoint();
+            self.report(Vec::new(), checkpoint, flight);
+        }
+        if self.over_due && self.is_at_rest() {
+            self.over_due = false;
+            self.events.push_back((None, Event::Over(self.ledger.over())));
+        }
+        if self.lost.is_none() && self.written == self.outgoing.len() {
+            self.outgoing = self.ledger.transmit().unwrap_or_default();
             self.written = 0;
         }
     }
 
-    async fn next(&mut self, deadline: Instant) -> Step {
-        let Self { end, reader, writer, incoming, outgoing, written, commands, tell, .. } = self;
-        let (lines, input, first, receipt) = match &mut self.program {
-            Some(p) => (
-                p.lines.as_ref().filter(|_| !p.waiting.is_empty()),
-                p.input.as_mut(),
-                &mut p.waiting,
-                p.receipts.front_mut(),
-            ),
-            None => (None, None, &mut VecDeque::new(), None),
-        };
-        let part = match &mut self.job {
-            Some(JobParts { to: Some(to), waiting, .. }) if !waiting.is_empty() => {
-                Some((to, waiting))
-            }
-            _ => None,
-        };
-        let events = &mut self.events;
-        let (unwritten, _) = end.unacknowledged();
+    /// Whether no program runs, and all that one said is durable.
+    fn is_at_rest(&self) -> bool {
+        let driver_is_gone = self.steps.is_none();
+        let reported = self.report.is_none() && self.flying.is_empty();
+        let heard = self.waiting.is_empty() && self.ledger.has_heard_the_end();
+        !self.ledger.is_running() && reported && (heard || driver_is_gone)
+    }
+
+    fn report(&mut self, news: Vec<News>, checkpoint: Option<Checkpoint>, flight: Flight) {
+        let (receipt, durable) = oneshot::channel();
+        let agent = self.teller.agent;
+        let report = Report { agent, news, checkpoint, receipt: Some(receipt) };
+        self.report = Some((report, (durable, flight)));
+    }
+
+    async fn next(&mut self, deadline: Instant) -> Moved {
+        let connected = self.lost.is_none();
+        let has_room = self.report.is_none()
+            && self.flying.len() < MAX_FLYING
+            && (self.ledger.unwritten() < MAX_UNWRITTEN || !connected);
+        let timed = !connected || !self.ledger.is_greeted();
+        let Self { reader, writer, incoming, outgoing, written, commands, tell, events, .. } = self;
+        let Self { heard, waiting, steps, report, flying, jobs, teller, .. } = self;
         tokio::select! {
-            read = reader.read_buf(incoming) => Step::Read(read),
+            // Commands first: the one that starts the program was given before its driver began. Then
+            // what there is an end of; what the host says last, of which there may be none.
+            biased;
+            command = commands.recv(), if connected => Moved::Command(command),
             wrote = async {
                 match writer {
                     Some(writer) => writer.write(&outgoing[*written..]).await,
                     None => std::future::pending().await,
                 }
-            }, if *written < outgoing.len() => Step::Wrote(wrote),
-            command = commands.recv() => Step::Command(command),
+            }, if connected && *written < outgoing.len() => Moved::Wrote(wrote),
             permit = tell.reserve(), if !events.is_empty() => {
-                if let Some((number, event)) = events.pop_front() {
-                    if let Ok(permit) = permit {
-                        permit.send(event);
-                    }
-                    if let Some(number) = number {
-                        end.done(number);
-                    }
+                let (number, event) = events.pop_front().unzip();
+                if let (Ok(permit), Some(event)) = (permit, event) {
+                    permit.send(event);
                 }
-                Step::Told
+                Moved::Told(number.flatten())
             }
-            line = async {
-                match input {
-                    Some(input) => input.recv().await,
+            permit = async {
+                match heard {
+                    Some(heard) => heard.reserve().await.ok(),
                     None => std::future::pending().await,
                 }
-            }, if unwritten < MAX_UNWRITTEN => Step::Input(line),
-            () = async {
-                match lines {
-                    Some(lines) => {
-                        let permit = lines.reserve().await;
-                        if let (Ok(permit), Some((_, line))) = (permit, first.pop_front()) {
-                            permit.send(line);
-                        }
-                    }
-                    None => std::future::pending().await,
+            }, if !waiting.is_empty() => {
+                if let Some(permit) = permit
+                    && let Some(next) = waiting.pop_front()
+                {
+                    permit.send(next);
                 }
-            } => Step::LineTaken,
-            () = async {
-                match receipt {
-                    // Fired or dropped: nobody waits for it any more.
-                    Some((_, receipt)) => drop(receipt.await),
-                    None => std::future::pending().await,
-                }
-            } => Step::Durable,
-            number = async {
-                match part {
-                    Some((to, waiting)) => {
-                        let permit = to.reserve().await;
-                        let (number, part) = waiting.pop_front()?;
-                        if let Ok(permit) = permit {
-                            permit.send(part);
-                        }
-                        Some(number)
-                    }
-                    None => std::future::pending().await,
-                }
-            } => {
-                if let Some(number) = number {
-                    end.done(number);
-                }
-                Step::PartTaken
+                Moved::Heard
             }
-            () = sleep_until(deadline), if !end.is_greeted() => Step::Silent,
+            step = async {
+                match steps {
+                    Some(steps) => steps.recv().await,
+                    None => std::future::pending().await,
+                }
+            }, if has_room => Moved::Step(step),
+            permit = teller.reports.reserve(), if report.is_some() => {
+                match (permit, report.take()) {
+                    (Ok(permit), Some((report, sent))) => {
+                        permit.send(report);
+                        flying.push_back(sent);
+                    }
+                    // The daemon is ending: nothing becomes durable any more.
+                    _ => *steps = None,
+                }
+                Moved::Reported
+            }
+            fired = async {
+                match flying.front_mut() {
+                    Some((receipt, _)) => receipt.await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            } => Moved::Durable(fired),
+            number = jobs.hand_on() => Moved::PartTaken(number),
+            () = sleep_until(deadline), if timed => Moved::Late,
+            read = reader.read_buf(incoming), if connected => Moved::Read(read),
         }
     }
 
-    fn handle(&mut self, step: Step) -> Result<(), String> {
-        match step {
-            Step::Read(Ok(0)) => Err("the agent's host has ended".to_owned()),
-            Step::Read(Err(error)) | Step::Wrote(Err(error)) => {
-                Err(format!("the connection with the agent's host broke: {error}"))
+    fn handle(&mut self, moved: Moved) -> Result<(), Event> {
+        let lost = |why: String| Err(Event::Lost(why));
+        match moved {
+            Moved::Read(Ok(0)) => return lost("the agent's host has ended".to_owned()),
+            Moved::Read(Err(error)) | Moved::Wrote(Err(error)) => {
+                return lost(format!("the connection with the agent's host broke: {error}"));
             }
-            Step::Read(Ok(_)) => self.read(),
-            Step::Wrote(Ok(written)) => {
-                self.written += written;
-                Ok(())
-            }
-            Step::Command(Some(command)) => {
-                self.command(command);
-                Ok(())
-            }
-            Step::Command(None) => Err("nobody speaks with it any more".to_owned()),
-            Step::Input(line) => {
-                match line {
-                    Some(line) => {
-                        for (data, more) in frames::pieces(&line) {
-                            self.end.push(&ToHost::Line { data: data.to_owned(), more });
-                        }
-                    }
-                    None => {
-                        if let Some(program) = &mut self.program {
-                            program.input = None;
-                        }
-                        self.end.push(&ToHost::CloseInput);
-                    }
+            Moved::Read(Ok(_)) => return self.read(),
+            Moved::Wrote(Ok(written)) => self.written += written,
+            Moved::Command(Some(command)) => self.command(command),
+            Moved::Command(None) => return lost("nobody speaks with it any more".to_owned()),
+            Moved::Told(Some(number)) | Moved::PartTaken(number) => self.ledger.done(number),
+            Moved::Step(Some(step)) => {
+                let (news, checkpoint, flight) = self.ledger.step(step);
+                if news.is_empty() && checkpoint.is_none() {
+                    // Nothing that has to be durable: but what is before it has.
+                    let (receipt, durable) = oneshot::channel();
+                    let _ = receipt.send(());
+                    self.flying.push_back((durable, flight));
+                } else {
+                    self.report(news, checkpoint, flight);
                 }
-                Ok(())
             }
-            Step::Durable => {
-                if let Some(program) = &mut self.program
-                    && let Some((number, _)) = program.receipts.pop_front()
-                {
-                    self.end.done(number);
+            Moved::Step(None) => self.steps = None,
+            Moved::Durable(fired) => {
+                if let Some((_, flight)) = self.flying.pop_front() {
+                    self.ledger.durable(flight, fired);
                 }
-                Ok(())
             }
-            Step::Silent => Err("the agent's host says nothing".to_owned()),
-            Step::Told | Step::LineTaken | Step::PartTaken => Ok(()),
+            Moved::Late if self.lost.is_none() => {
+                return Err(self.refused("the agent's host says nothing".to_owned()));
+            }
+            Moved::Told(None) | Moved::Heard | Moved::Reported | Moved::Late => {}
         }
+        Ok(())
+    }
+
+    /// Why there is no conversation with this host.
+    fn refused(&self, why: String) -> Event {
+        if self.resumes { Event::Refused(why) } else { Event::Lost(why) }
     }
 
     fn command(&mut self, command: Command) {
-        let item = match command {
-            Command::Prepare(workspace) => ToHost::Prepare(workspace),
-            Command::Start(start) => ToHost::Start(start),
+        match command {
+            Command::Prepare(workspace) => self.ledger.push(&ToHost::Prepare(workspace)),
+            Command::Program(start) => self.ledger.set_program(start),
+            Command::Start(start) => self.ledger.push(&ToHost::Start(start)),
             Command::Stop(grace) => {
-                let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-                ToHost::Stop { grace_ms }
+                self.ledger.close();
+                self.ledger.push(&ledger::stop(grace));
+                self.over_due = true;
             }
             Command::Job(job, to) => {
-                self.jobs += 1;
-                self.job = Some(JobParts { to, waiting: VecDeque::new(), done: None });
-                ToHost::Job { id: self.jobs, job }
+                let item = self.jobs.begin(job, to);
+                self.ledger.push(&item);
             }
-        };
-        self.end.push(&item);
+        }
     }
 
-    fn read(&mut self) -> Result<(), String> {
+    fn read(&mut self) -> Result<(), Event> {
         let mut items = Vec::new();
-        let mut broken = Ok(());
-        let end = &mut self.end;
-        self.splitter.push(&self.incoming, |line| match end.receive(line) {
+        let mut broken = None;
+        let ledger = &mut self.ledger;
+        self.splitter.push(&self.incoming, |line| match ledger.receive(line) {
             Ok(item) => items.extend(item),
-            Err(error) => broken = Err(error.to_string()),
+            Err(error) => broken = Some(error.to_string()),
         });
         self.incoming.clear();
         for (number, item) in items {
             self.hear(number, item);
         }
-        broken
+        broken.map_or(Ok(()), |why| Err(self.refused(why)))
     }
 
     fn hear(&mut self, number: u64, item: FromHost) {
-        let event = match item {
-            FromHost::Out { err, data, more, cut } => {
-                return self.hear_line(number, err, &data, more, cut);
-            }
-            FromHost::End(end) => {
-                match &mut self.program {
-                    Some(program) => program.end = Some((number, end)),
-                    None => self.events.push_back((Some(number), Event::Ended(end))),
-                }
-                return;
+        let what = match item {
+            FromHost::Prepared { confinement, directory } => {
+                let ready = Event::Prepared { confinement, directory };
+                return self.events.push_back((Some(number), ready));
             }
             FromHost::Part { id, data } => {
-                // It comes from a process that the agent may have taken over.
-                let part = base64::engine::general_purpose::STANDARD.decode(data);
-                match (&mut self.job, part) {
-                    (Some(job), Ok(part)) if id == self.jobs && job.to.is_some() => {
-                        job.waiting.push_back((number, part));
-                    }
-                    _ => self.end.done(number),
+                if !self.jobs.part(number, id, &data) {
+                    self.ledger.done(number);
                 }
                 return;
             }
             FromHost::JobDone { id, result } => {
-                match &mut self.job {
-                    Some(job) if id == self.jobs => job.done = Some((number, result)),
-                    _ => self.end.done(number),
+                if !self.jobs.done(number, id, result) {
+                    self.ledger.done(number);
                 }
                 return;
             }
-            FromHost::Started { pid: _ } => Event::Started(self.started()),
-            FromHost::Prepared { confinement, directory } => {
-                Event::Prepared { confinement, directory }
+            // It is about the workspace if nothing was started.
+            FromHost::Failed(why) if !self.ledger.has_started() => {
+                return self.events.push_back((Some(number), Event::Failed(why)));
             }
-            FromHost::Failed(why) => Event::Failed(why),
+            FromHost::Failed(why) => What::Failed(why),
+            FromHost::Started { pid: _ } => What::Started,
+            FromHost::End(end) => {
+                self.over_due = true;
+                What::Ended(end)
+            }
+            FromHost::Out { err, data, more, cut } => {
+                let partial = &mut self.partial[usize::from(err)];
+                partial.push_str(&data);
+                // Its pieces are done with once it is whole.
+                if more && partial.len() < MAX_TEXT {
+                    if self.is_unheard() {
+                        self.ledger.skip(number);
+                    }
+                    return;
+                }
+                let mut text = std::mem::take(partial);
+                if cut {
+                    text.push_str(CUT);
+                }
+                What::Line(if err { Stream::Err } else { Stream::Out }, text)
+            }
         };
-        self.events.push_back((Some(number), event));
-    }
-
-    fn started(&mut self) -> AgentIo {
-        let (lines, taken) = mpsc::channel(64);
-        let (give, input) = mpsc::channel(64);
-        self.program = Some(Running {
-            lines: Some(lines),
-            input: Some(input),
-            waiting: VecDeque::new(),
-            receipts: VecDeque::new(),
-            partial: Default::default(),
-            end: None,
-        });
-        AgentIo { lines: taken, input: give }
-    }
-
-    fn hear_line(&mut self, number: u64, err: bool, data: &str, more: bool, cut: bool) {
-        let Some(program) = &mut self.program else { return self.end.done(number) };
-        let partial = &mut program.partial[usize::from(err)];
-        partial.push_str(data);
-        let (receipt, durable) = oneshot::channel();
-        program.receipts.push_back((number, durable));
-        // The receipt is dropped here, which frees the piece. Were it kept until its line is whole,
-        // a flood on the other stream could fill the host's bound and the line would never be.
-        if more && partial.len() < frames::MAX_LINE {
-            return;
-        }
-        let mut text = std::mem::take(partial);
-        if cut {
-            text.push_str(CUT);
-        }
-        let stream = if err { Stream::Err } else { Stream::Out };
-        if program.lines.as_ref().is_none_or(mpsc::Sender::is_closed) {
-            return;
-        }
-        program.waiting.push_back((number, AgentLine { stream, text, receipt }));
+        self.waiting.push_back(Heard { number, what });
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
         // Dropping the half shuts it down, for all copies of the descriptor.
-        if self.let_go.is_cancelled()
+        if self.teller.let_go.is_cancelled()
             && let Some(writer) = self.writer.take()
         {
             writer.forget();

@@ -71,8 +71,9 @@ impl Orders {
                 }
                 Some(_) if self.close.is_some() => continue,
                 Some(_) => {
-                    tracing::warn!("an agent takes no orders, {MAX_ORDERS} wait; one is dropped");
-                    continue;
+                    // Orders are counted, so that none may be left out.
+                    tracing::warn!("an agent takes no orders, {MAX_ORDERS} wait; it is ended");
+                    self.close = Some(Close { remove: false, grace: GRACE });
                 }
             }
             return;

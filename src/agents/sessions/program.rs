@@ -4,13 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{GRACE, Inner, orders::Orders, publishing::Publishing, report};
+use super::{Driving, GRACE, Inner, orders::Orders, publishing::Publishing, report};
 use crate::{
     agents::{
         host::frames::{End, Start},
+        io::{AgentIo, Resumed},
         link::{Command, Event, Link},
     },
-    app::ports::sessions::{News, Order, Outcome, Report, SessionSpec},
+    app::ports::sessions::{Driver, Order, Report, SessionSpec},
 };
 
 /// How long a driver may take to report what its program had said.
@@ -33,38 +34,37 @@ pub(super) enum Served {
     /// The program ended by itself.
     Ended(End),
     NotOpened(String),
+    NotResumed(String),
     Lost(String),
 }
 
-impl Inner {
-    fn start(
-        spec: &SessionSpec,
-        arguments: Vec<String>,
-        environment: Vec<(String, String)>,
-    ) -> Command {
-        let program = spec.program.command.clone();
-        Command::Start(Start { program, arguments, environment })
-    }
+/// What to start for this session.
+pub(super) fn start(spec: &SessionSpec, environment: Vec<(String, String)>) -> Start {
+    let program = spec.program.command.clone();
+    Start { program, arguments: spec.program.arguments.clone(), environment }
+}
 
-    pub(super) async fn serve_acp(
+impl Inner {
+    /// Runs the session's driver until its program has ended, or until it is to close.
+    pub(super) async fn drive(
         &self,
         spec: &SessionSpec,
         cwd: PathBuf,
-        variables: Vec<(String, String)>,
+        io: AgentIo,
+        from: Option<Resumed>,
         desk: &mut Desk<'_>,
     ) -> Served {
         let Desk { link, orders, publishing, reports } = desk;
-        link.tell(Self::start(spec, spec.program.arguments.clone(), variables)).await;
-        let io = match answer(link, orders).await {
-            Some(Event::Started(io)) => io,
-            Some(Event::Failed(why) | Event::Lost(why)) => return Served::NotOpened(why),
-            Some(_) => return Served::Lost("the host answered something else".to_owned()),
-            None => return self.stop(link, orders).await,
-        };
+        let resumes = from.is_some();
         let (give, taken) = mpsc::channel(16);
-        let driver = self.drivers.acp(spec, cwd, io, taken, (*reports).clone());
+        // A command's program comes and goes; the session stays.
+        let (driver, stays): (Driving<_>, bool) = match spec.program.driver {
+            Driver::Acp => (self.drivers.acp(spec, cwd, io, taken, from), false),
+            Driver::Command => (self.drivers.command(spec, io, taken, from), true),
+        };
         let mut driver = Driven::new(tokio::spawn(driver));
         let mut give = Some(give);
+        let mut ended = None;
         let served = loop {
             if let Some(close) = orders.close_due() {
                 // The driver cancels what runs, and the program hears that its input ends.
@@ -72,10 +72,18 @@ impl Inner {
                 link.tell(Command::Stop(close.grace)).await;
             }
             publishing.begin_if_due(self, link, orders).await;
+            let ending = orders.close.is_some() || driver.result.is_some();
             tokio::select! {
                 event = link.next() => match event {
-                    Event::Ended(end) => break Served::Ended(end),
+                    Event::Over(end) if ending || !stays => {
+                        ended = end;
+                        break match end {
+                            Some(end) => Served::Ended(end),
+                            None => Served::Closed,
+                        };
+                    }
                     Event::Lost(why) => break Served::Lost(why),
+                    Event::Refused(why) => break Served::NotResumed(why),
                     Event::JobDone(made) => publishing.made(made),
                     _ => {}
                 },
@@ -91,8 +99,10 @@ impl Inner {
                     }
                 }
                 () = driver.finished(), if driver.result.is_none() => {
-                    // It takes no more orders, so nothing is left to do for the program.
-                    link.tell(Command::Stop(GRACE)).await;
+                    // Without a failure the program has ended, or the host is lost: that is told next.
+                    if matches!(driver.result, Some(Err(_))) {
+                        link.tell(Command::Stop(GRACE)).await;
+                    }
                 }
             }
         };
@@ -100,125 +110,8 @@ impl Inner {
         match driver.result(orders).await {
             Ok(()) => served,
             Err(_) if orders.close.is_some() => served,
-            Err(why) => Served::NotOpened(with_end(why, &served)),
-        }
-    }
-
-    pub(super) async fn serve_commands(
-        &self,
-        spec: &SessionSpec,
-        variables: &[(String, String)],
-        desk: &mut Desk<'_>,
-    ) -> Served {
-        report(desk.reports, spec.agent, News::Opened { session: None }).await;
-        loop {
-            if desk.orders.close.is_some() {
-                return Served::Closed;
-            }
-            // A host's answers are told apart by their order: a run begins once nothing else is to come.
-            while desk.publishing.is_idle()
-                && let Some(order) = desk.orders.waiting.pop_front()
-            {
-                let Order::Prompt { text } = order else { continue };
-                match self.turn(spec, variables, &text, desk).await {
-                    Ok(Some(outcome)) => {
-                        report(desk.reports, spec.agent, News::TurnEnded(outcome)).await;
-                    }
-                    Ok(None) => return Served::Closed,
-                    Err(why) => return Served::Lost(why),
-                }
-            }
-            let Desk { link, orders, publishing, reports } = desk;
-            publishing.begin_if_due(self, link, orders).await;
-            tokio::select! {
-                event = link.next() => match event {
-                    Event::Lost(why) => return Served::Lost(why),
-                    Event::JobDone(made) => publishing.made(made),
-                    _ => {}
-                },
-                () = orders.listen() => {}
-                news = publishing.news() => report(reports, spec.agent, news).await,
-            }
-        }
-    }
-
-    /// Runs a command once. `None` if the session was told to close meanwhile.
-    async fn turn(
-        &self,
-        spec: &SessionSpec,
-        variables: &[(String, String)],
-        task: &str,
-        desk: &mut Desk<'_>,
-    ) -> Result<Option<Outcome>, String> {
-        let run = match self.drivers.command(&spec.program.arguments, task) {
-            Ok(run) => run,
-            Err(why) => return Ok(Some(Outcome::Failed(why))),
-        };
-        let Desk { link, orders, publishing, reports } = desk;
-        link.tell(Self::start(spec, run.arguments, variables.to_vec())).await;
-        let io = match answer(link, orders).await {
-            Some(Event::Started(io)) => io,
-            Some(Event::Failed(why)) => return Ok(Some(Outcome::Failed(why))),
-            Some(Event::Lost(why)) => return Err(why),
-            Some(_) => return Err("the host answered something else".to_owned()),
-            None => {
-                return match self.stop(link, orders).await {
-                    Served::Lost(why) => Err(why),
-                    _ => Ok(None),
-                };
-            }
-        };
-        let driver = self.drivers.run(spec.agent, run.input, io, (*reports).clone());
-        let driver = Driven::new(tokio::spawn(async move {
-            driver.await;
-            Ok(())
-        }));
-        let mut canceled = false;
-        let ended = loop {
-            if let Some(close) = orders.close_due() {
-                link.tell(Command::Stop(close.grace)).await;
-            }
-            // No other order means anything to a command that runs.
-            if orders.waiting.drain(..).any(|order| matches!(order, Order::Cancel)) {
-                canceled = true;
-                link.tell(Command::Stop(Duration::ZERO)).await;
-            }
-            publishing.begin_if_due(self, link, orders).await;
-            tokio::select! {
-                event = link.next() => match event {
-                    Event::Ended(end) => break Ok(end),
-                    Event::Lost(why) => break Err(why),
-                    Event::JobDone(made) => publishing.made(made),
-                    _ => {}
-                },
-                () = orders.listen() => {}
-                news = publishing.news() => report(reports, spec.agent, news).await,
-            }
-        };
-        // What it said is reported before how it ended.
-        let _ = driver.result(orders).await;
-        let end = ended?;
-        if orders.close.is_some() {
-            return Ok(None);
-        }
-        Ok(Some(if canceled { Outcome::Canceled } else { outcome(&end) }))
-    }
-
-    /// Ends a program that was told to start when the session was told to close.
-    async fn stop(&self, link: &mut Link, orders: &mut Orders) -> Served {
-        let grace = orders.close.map_or(GRACE, |close| close.grace);
-        link.tell(Command::Stop(grace)).await;
-        loop {
-            tokio::select! {
-                event = link.next() => match event {
-                    // What it says is of no interest any more.
-                    Event::Started(io) => drop(io),
-                    Event::Ended(_) | Event::Failed(_) => return Served::Closed,
-                    Event::Lost(why) => return Served::Lost(why),
-                    _ => {}
-                },
-                () = orders.listen() => {}
-            }
+            Err(why) if resumes => Served::NotResumed(why),
+            Err(why) => Served::NotOpened(with_end(why, ended)),
         }
     }
 }
@@ -277,22 +170,11 @@ impl Driven {
     }
 }
 
-fn outcome(end: &End) -> Outcome {
+fn with_end(why: String, end: Option<End>) -> String {
     match end {
-        End { out_of_memory: true, .. } => Outcome::Failed("it ran out of memory".to_owned()),
-        End { code: Some(0), .. } => Outcome::Done,
-        End { code: Some(code), .. } => Outcome::Failed(format!("exit status {code}")),
-        End { signal: Some(signal), .. } => Outcome::Failed(format!("ended by signal {signal}")),
-        End { .. } => Outcome::Failed("nobody knows how it ended".to_owned()),
-    }
-}
-
-fn with_end(why: String, served: &Served) -> String {
-    match served {
-        Served::Ended(end) if !end.ordered => match outcome(end) {
-            Outcome::Failed(end) => format!("{why} ({end})"),
-            _ => why,
-        },
+        Some(end) if !end.ordered && (end.code != Some(0) || end.out_of_memory) => {
+            format!("{why} ({})", end.in_words())
+        }
         _ => why,
     }
 }

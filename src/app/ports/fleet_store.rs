@@ -4,8 +4,11 @@ use std::{future::Future, pin::Pin};
 
 use jiff::Timestamp;
 
-use super::StoreError;
-use crate::fleet::{Agent, AgentId, Entry, LogEntry, Task, TaskId};
+use super::{
+    StoreError,
+    sessions::{Checkpoint, Order},
+};
+use crate::fleet::{Agent, AgentId, Entry, LogEntry, Task, TaskId, lifecycle::Standing};
 
 /// The answer of a store: comes once it holds, on disk where it has to.
 pub type Stored<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -74,10 +77,25 @@ pub struct StoredAgent {
     pub agent: Agent,
     /// Its session with its program, to be resumed.
     pub session: Option<String>,
+    /// What of its life is stored beside it.
+    pub standing: Standing,
+    /// Its open session, if it may have outlived the daemon.
+    pub open: Option<StoredSession>,
     /// Its newest task.
     pub task: Option<Task>,
     /// The size of its log: the bytes of all entries' contents.
     pub log_bytes: u64,
+}
+
+/// An open session as the store gives it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSession {
+    /// When it was last written.
+    pub time: Timestamp,
+    /// From where it can be taken up.
+    pub checkpoint: Checkpoint,
+    /// What it was told after that, numbered: each one more than the one before.
+    pub orders: Vec<(u64, Order)>,
 }
 
 /// One change.
@@ -89,6 +107,8 @@ pub enum Change {
         agent: Agent,
         /// Its session with its program.
         session: Option<String>,
+        /// What of its life is stored beside it.
+        standing: Standing,
     },
     /// Removes an agent with its tasks and its log; no error if it is not there.
     RemoveAgent(AgentId),
@@ -114,6 +134,27 @@ pub enum Change {
         /// How many bytes of content may stay.
         max_bytes: u64,
     },
+    /// Makes or replaces the checkpoint of an agent's open session. Orders that it has obeyed are
+    /// forgotten.
+    PutSession {
+        /// Whose.
+        agent: AgentId,
+        /// When.
+        time: Timestamp,
+        /// From where it can be taken up.
+        checkpoint: Checkpoint,
+    },
+    /// Adds an order to an agent's open session; not one to close it.
+    PutOrder {
+        /// Whose.
+        agent: AgentId,
+        /// Its number: 1, 2, 3… in each session.
+        number: u64,
+        /// What is ordered.
+        order: Order,
+    },
+    /// Forgets an agent's open session, with its orders.
+    RemoveSession(AgentId),
 }
 
 /// Which part of a long list.

@@ -25,9 +25,46 @@ pub trait Sessions: Send + Sync + 'static {
     /// Whether sessions outlive the daemon, to be taken up by the next one.
     fn outlive(&self) -> bool;
 
+    /// Takes up the session of an agent that has outlived the former daemon, where it was left; or
+    /// ends it, for this reason. Returns at once. To be asked once for each agent, before any
+    /// session is opened.
+    fn retake(&self, agent: AgentId, how: Retake, reports: mpsc::Sender<Report>) -> Retaken;
+
+    /// Ends the sessions that have outlived the former daemon and that nobody has retaken.
+    fn release_rest(&self);
+
     /// Lets go of all sessions as they are, and returns at once: nothing is ended, and nothing more
     /// is told or reported. Only for sessions that outlive the daemon, at its end.
     fn let_go(&self);
+}
+
+/// What is to become of a session that may have outlived the former daemon.
+#[derive(Debug)]
+pub enum Retake {
+    /// It goes on.
+    GoOn(Box<SessionSpec>, Checkpoint),
+    /// It ends.
+    HangUp,
+}
+
+/// What has become of it.
+#[derive(Debug)]
+pub enum Retaken {
+    /// There is none.
+    Gone,
+    /// It takes orders again. It may yet turn out that it can't go on: [`Cause::NotResumed`].
+    GoesOn(mpsc::Sender<Order>),
+    /// It is being ended, which will be reported as [`News::Ended`].
+    Ends,
+}
+
+/// From where a session can be taken up by the next daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// How many of the orders that are [`Order::is_counted`] it has obeyed.
+    pub obeyed: u64,
+    /// The rest is the session's own.
+    pub state: Vec<u8>,
 }
 
 /// Whose workspace.
@@ -100,7 +137,7 @@ impl std::fmt::Debug for Program {
 }
 
 /// What a session is told.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// Begin this turn. Only while no turn runs.
     Prompt {
@@ -131,17 +168,37 @@ pub enum Order {
     },
 }
 
-/// What a session tells. To be committed before it is acted on; then `receipt` is to be fired, and
-/// the agent's host may forget it. A dropped receipt brings no repetition; a full channel blocks the
-/// agent.
+impl Order {
+    /// Whether it counts in [`Checkpoint::obeyed`]: what is said to the program does. The end of a
+    /// session, and what somebody waits for who is gone with the daemon, is not carried out by the
+    /// next one.
+    pub fn is_counted(&self) -> bool {
+        matches!(self, Self::Prompt { .. } | Self::Cancel | Self::Answer { .. })
+    }
+}
+
+/// What a session tells.
+///
+/// To be committed, as a whole and together with the checkpoint, before it is acted on; then `receipt`
+/// is to be fired, and the agent's host may forget it. A dropped receipt brings no repetition; a full
+/// channel blocks the agent.
 #[derive(Debug)]
 pub struct Report {
     /// Whose session.
     pub agent: AgentId,
     /// What happened.
-    pub news: News,
+    pub news: Vec<News>,
+    /// From where it can be taken up after this; without one, from where it could before.
+    pub checkpoint: Option<Checkpoint>,
     /// Fired once it is durable.
     pub receipt: Option<oneshot::Sender<()>>,
+}
+
+impl Report {
+    /// A report that nobody waits for.
+    pub fn of(agent: AgentId, news: News) -> Self {
+        Self { agent, news: vec![news], checkpoint: None, receipt: None }
+    }
 }
 
 /// What happened in a session.
@@ -204,8 +261,11 @@ pub enum Cause {
     Exited(i32),
     /// A signal ended the program.
     Signaled(i32),
-    /// The kernel ended the program for lack of memory.
+    /// The kernel ended the program, or a part of it without which it could not go on, because its
+    /// memory was used up.
     OutOfMemory,
+    /// It outlived the former daemon, but could not be taken up again, for this reason.
+    NotResumed(String),
     /// The host was lost, for this reason.
     Lost(String),
 }

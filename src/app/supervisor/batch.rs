@@ -8,7 +8,7 @@ use crate::{
         error::FleetError,
         ports::{
             fleet_store::Change,
-            sessions::{Order, Report},
+            sessions::{Checkpoint, Order, Report},
         },
     },
     fleet::{AgentId, AgentName, snapshot::Member},
@@ -28,6 +28,8 @@ pub(super) enum Mail {
 pub(super) struct Batch {
     /// To be made durable.
     pub(super) changes: Vec<Change>,
+    /// From where sessions can be taken up after it: to be made durable, too.
+    pub(super) checkpoints: BTreeMap<AgentId, Checkpoint>,
     /// To be done once it is.
     pub(super) deeds: Vec<Deed>,
     /// To be answered once it is.

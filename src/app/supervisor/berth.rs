@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct Berth {
     pub(super) life: Life,
     pub(super) orders: Option<mpsc::Sender<Order>>,
+    /// How many orders its session was given that count.
+    pub(super) ordered: u64,
     /// Bytes and entries that went to its log since it was last cut.
     pub(super) logged: (u64, u32),
     pub(super) work: Work,
@@ -23,7 +25,7 @@ pub(super) struct Berth {
 
 impl Berth {
     pub(super) fn new(life: Life) -> Self {
-        Self { life, orders: None, logged: (0, 0), work: Work::default() }
+        Self { life, orders: None, ordered: 0, logged: (0, 0), work: Work::default() }
     }
 
     pub(super) fn is_seen_by(&self, projects: &Projects) -> bool {

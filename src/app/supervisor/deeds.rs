@@ -32,11 +32,10 @@ impl Fleet {
                         berth.orders = Some(self.parts.sessions.open(spec, self.reports.clone()));
                         None
                     }
-                    Err(why) => Some(Mail::Report(Report {
-                        agent: agent.id,
-                        news: News::Ended(Cause::NotOpened(why)),
-                        receipt: None,
-                    })),
+                    Err(why) => {
+                        let ended = News::Ended(Cause::NotOpened(why));
+                        Some(Mail::Report(Report::of(agent.id, ended)))
+                    }
                 }
             }
             Deed::Order(id, order) => {
@@ -89,17 +88,18 @@ impl Fleet {
         let deadline = tokio::time::Instant::now() + PARTING + Duration::from_secs(grace.into());
         let mut batch = Batch::default();
         while open > 0 {
-            let Ok(Some(report)) = tokio::time::timeout_at(deadline, reports.recv()).await else {
+            let Ok(Some(mut report)) = tokio::time::timeout_at(deadline, reports.recv()).await
+            else {
                 tracing::warn!(open, "agents have not ended in time");
                 break;
             };
-            match &report.news {
-                News::Ended(_) => open -= 1,
-                News::Said(_) | News::Published(_) | News::NotPublished(_) => {
-                    self.report(&report, self.parts.clock.now(), &mut batch)
-                }
-                _ => {}
+            if report.news.iter().any(|news| matches!(news, News::Ended(_))) {
+                open -= 1;
             }
+            report.news.retain(|news| {
+                matches!(news, News::Said(_) | News::Published(_) | News::NotPublished(_))
+            });
+            self.report(&report, self.parts.clock.now(), &mut batch);
         }
         if let Err(error) = self.commit(&batch).await {
             tracing::error!(

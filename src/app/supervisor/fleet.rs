@@ -7,13 +7,13 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    Asked, MAX_REPORTS, Parts, Requests, Wish,
-    batch::{Batch, Deed, Mail},
+    Asked, Parts, Wish,
+    batch::{Batch, Mail},
     berth::Berth,
-    news, work,
+    news,
+    revive::Finding,
     work::Waiting,
 };
 use crate::{
@@ -22,8 +22,8 @@ use crate::{
         events,
         ports::{
             StoreError,
-            fleet_store::{Change, MAX_TRIMMED_ENTRIES, StoredFleet},
-            sessions::{News, Order, Report},
+            fleet_store::Change,
+            sessions::{News, Report},
         },
     },
     auth::Projects,
@@ -34,39 +34,6 @@ use crate::{
     },
 };
 
-/// How much longer than its limit a log may grow before it is cut, as a fraction: an eighth.
-const LOG_SLACK: u64 = 8;
-
-/// A fleet that was revived and waits to be set to work.
-pub struct Revived {
-    fleet: Fleet,
-    requests: Requests,
-    reports: mpsc::Receiver<Report>,
-    snapshot: watch::Sender<Arc<Snapshot>>,
-    /// What is to be done first.
-    mails: Vec<Mail>,
-}
-
-impl Revived {
-    /// Where the newest snapshot can be read.
-    pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
-        self.snapshot.subscribe()
-    }
-
-    /// Interrupts what the end of the former daemon has interrupted: to be done before anyone looks. If
-    /// the store refuses, [`Revived::work`] tries again.
-    pub async fn begin(&mut self) {
-        let settled = self.fleet.settle(std::mem::take(&mut self.mails), &self.snapshot).await;
-        self.mails = settled.unwrap_or_else(|mails| mails);
-    }
-
-    /// Works until `stop`; then ends all sessions, leaves agents as they are in the store, and
-    /// returns.
-    pub async fn work(self, stop: CancellationToken) {
-        work(self.fleet, self.requests, self.reports, self.snapshot, self.mails, stop).await;
-    }
-}
-
 pub(super) struct Fleet {
     pub(super) parts: Parts,
     pub(super) berths: BTreeMap<AgentName, Berth>,
@@ -76,36 +43,35 @@ pub(super) struct Fleet {
     pub(super) reports: mpsc::Sender<Report>,
     waiting: Waiting,
     snapshot: Arc<Snapshot>,
+    /// What was found of sessions at the start, until that is dealt with.
+    pub(super) found: BTreeMap<AgentName, Finding>,
 }
 
 impl Fleet {
-    pub(super) fn revive(parts: Parts, requests: Requests) -> Result<Revived, StoreError> {
-        let StoredFleet { agents, next_agent, next_task } = parts.store.load()?;
-        let (to_us, reports) = mpsc::channel(MAX_REPORTS);
-        let mut fleet = Self {
+    pub(super) fn new(
+        parts: Parts,
+        reports: mpsc::Sender<Report>,
+        next_agent: AgentId,
+        next_task: TaskId,
+    ) -> Self {
+        Self {
             parts,
             berths: BTreeMap::new(),
             names: HashMap::new(),
             next_agent: next_agent.0,
             next_task: next_task.0,
-            reports: to_us,
+            reports,
             waiting: Waiting::default(),
             snapshot: Arc::default(),
-        };
-        for stored in agents {
-            fleet.names.insert(stored.agent.id, stored.agent.name.clone());
-            let life = Life::stored(stored.agent, stored.session, stored.task);
-            fleet.berths.insert(life.agent.name.clone(), Berth::new(life));
+            found: BTreeMap::new(),
         }
-        fleet.snapshot = Arc::new(Snapshot {
-            agents: fleet
-                .berths
-                .iter()
-                .map(|(name, berth)| (name.clone(), berth.member()))
-                .collect(),
-        });
-        let snapshot = watch::Sender::new(Arc::clone(&fleet.snapshot));
-        Ok(Revived { fleet, requests, reports, snapshot, mails: vec![Mail::Revive] })
+    }
+
+    /// Makes the snapshot anew.
+    pub(super) fn look(&mut self) -> Arc<Snapshot> {
+        let members = self.berths.iter().map(|(name, berth)| (name.clone(), berth.member()));
+        self.snapshot = Arc::new(Snapshot { agents: members.collect() });
+        Arc::clone(&self.snapshot)
     }
 
     /// Steps through the mails, commits what has changed and carries it out: the mails that come of it
@@ -145,11 +111,11 @@ impl Fleet {
                 }
                 Mail::Tick => self
                     .each(&mut batch, now, Life::is_timed, |life, limits| life.tick(limits, now)),
-                Mail::Revive => {
-                    batch.reviving = true;
-                    self.each(&mut batch, now, |_| true, |life, _| life.revive(now));
-                }
+                Mail::Revive => self.revive(now, &mut batch),
             }
+        }
+        for (agent, checkpoint) in std::mem::take(&mut batch.checkpoints) {
+            batch.changes.push(Change::PutSession { agent, time: now, checkpoint });
         }
         batch
     }
@@ -163,6 +129,9 @@ impl Fleet {
 
     /// The batch is durable: publish, answer, acknowledge, act.
     fn carry_out(&mut self, batch: Batch, published: &watch::Sender<Arc<Snapshot>>) -> Vec<Mail> {
+        if batch.reviving {
+            self.found.clear();
+        }
         if !batch.before.is_empty() {
             let snapshot = Arc::make_mut(&mut self.snapshot);
             for name in batch.before.keys() {
@@ -182,7 +151,9 @@ impl Fleet {
             let _ = reply.send(outcome);
         }
         for report in batch.reports {
-            self.waiting.hear(report.agent, &report.news);
+            for news in &report.news {
+                self.waiting.hear(report.agent, news);
+            }
             if let Some(receipt) = report.receipt {
                 let _ = receipt.send(());
             }
@@ -359,29 +330,42 @@ impl Fleet {
     }
 
     pub(super) fn report(&mut self, report: &Report, now: Timestamp, batch: &mut Batch) {
-        let Some(name) = self.names.get(&report.agent).cloned() else { return };
-        let (said, sign) = news::told(&report.news);
+        for news in &report.news {
+            let Some(name) = self.names.get(&report.agent).cloned() else { return };
+            self.told(&name, news, now, batch);
+        }
+        if let Some(checkpoint) = &report.checkpoint
+            && self.names.contains_key(&report.agent)
+        {
+            batch.checkpoints.insert(report.agent, checkpoint.clone());
+        }
+    }
+
+    fn told(&mut self, name: &AgentName, news: &News, now: Timestamp, batch: &mut Batch) {
+        let (said, sign) = news::told(news);
         // Most of what an agent says changes nothing but its log.
         if sign != Sign::Heard {
-            self.remember(&name, batch);
+            self.remember(name, batch);
         }
-        let Some(berth) = self.berths.get_mut(&name) else { return };
-        if let News::Ended(_) = report.news {
+        let Some(berth) = self.berths.get_mut(name) else { return };
+        if let News::Ended(_) = news {
             berth.orders = None;
+            self.forget_session(name, batch);
         }
-        berth.work.hear(&report.news);
+        let Some(berth) = self.berths.get_mut(name) else { return };
+        berth.work.hear(news);
         let mut effects: Vec<_> = said.map(Effect::Log).into_iter().collect();
         let quiet = sign == Sign::Heard;
         effects.extend(berth.life.sign(sign, now));
         if quiet {
-            self.append(&name, effects, now, batch);
+            self.append(name, effects, now, batch);
         } else {
-            self.take_effect(&name, effects, now, batch);
+            self.take_effect(name, effects, now, batch);
         }
     }
 
     /// Something happens to every agent; only those to which it makes a difference are touched.
-    fn each(
+    pub(super) fn each(
         &mut self,
         batch: &mut Batch,
         now: Timestamp,
@@ -407,89 +391,6 @@ impl Fleet {
     fn remember(&self, name: &AgentName, batch: &mut Batch) {
         if let Place::Vacant(place) = batch.before.entry(name.clone()) {
             place.insert(self.berths.get(name).cloned());
-        }
-    }
-
-    fn append(
-        &mut self,
-        name: &AgentName,
-        effects: Vec<Effect>,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) {
-        let max_log = self.parts.settings.borrow().fleet.max_log_bytes;
-        let Some(berth) = self.berths.get_mut(name) else { return };
-        let agent = berth.life.agent.id;
-        let task = berth.life.task.as_ref().map(|task| task.id);
-        for effect in effects {
-            if let Effect::Log(entry) = effect {
-                berth.logged.0 += entry.content.len() as u64;
-                berth.logged.1 += 1;
-                batch.changes.push(Change::Append { agent, task, time: now, entry });
-            }
-        }
-        if berth.logged.0 > max_log / LOG_SLACK || berth.logged.1 >= MAX_TRIMMED_ENTRIES / 2 {
-            berth.logged = (0, 0);
-            batch.changes.push(Change::Trim { agent, max_bytes: max_log });
-        }
-    }
-
-    /// Turns effects into changes to commit and deeds to do.
-    fn take_effect(
-        &mut self,
-        name: &AgentName,
-        effects: Vec<Effect>,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) {
-        let Some(berth) = self.berths.get(name) else { return };
-        let life = &berth.life;
-        let id = life.agent.id;
-        if effects.contains(&Effect::Forget) {
-            batch.changes.push(Change::RemoveAgent(id));
-            batch.deeds.push(Deed::Forget(id));
-            let gone = self.berths.remove(name);
-            batch.gone.extend(gone.map(|berth| (name.clone(), (id, berth.work))));
-            self.names.remove(&id);
-            return;
-        }
-        let put = Change::PutAgent { agent: life.agent.clone(), session: life.session.clone() };
-        batch.changes.push(put);
-        batch.changes.extend(life.task.clone().map(Change::PutTask));
-        for effect in &effects {
-            let order = |order| Deed::Order(id, order);
-            batch.deeds.extend(match effect {
-                Effect::Log(_) | Effect::Forget => None,
-                Effect::Open(resume) => Some(Deed::Open(name.clone(), resume.clone())),
-                Effect::Prompt(task) => {
-                    Some(order(Order::Prompt { text: self.prompt(life, task) }))
-                }
-                Effect::Cancel => Some(order(Order::Cancel)),
-                Effect::Answer { question, choice } => Some(order(Order::Answer {
-                    question: question.clone(),
-                    choice: choice.clone(),
-                })),
-                Effect::Close { remove } => Some(order(Order::Close {
-                    remove_workspace: *remove,
-                    grace_secs: self.parts.settings.borrow().fleet.close_grace_secs,
-                })),
-                Effect::Publish { uncommitted } => {
-                    Some(order(Order::Publish { uncommitted: *uncommitted }))
-                }
-                Effect::PublishAlone => Some(Deed::Publish(name.clone())),
-                Effect::Remove => Some(Deed::Remove(name.clone())),
-            });
-        }
-        self.append(name, effects, now, batch);
-    }
-
-    /// The task with what the role puts before it.
-    fn prompt(&self, life: &Life, task: &str) -> String {
-        let settings = self.parts.settings.borrow();
-        let role = settings.roles.iter().find(|role| role.name == life.agent.role);
-        match role.and_then(|role| role.prompt.as_deref()) {
-            Some(prompt) => format!("{prompt}\n\n{task}"),
-            None => task.to_owned(),
         }
     }
 }

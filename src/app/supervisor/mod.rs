@@ -8,8 +8,10 @@
 mod batch;
 mod berth;
 mod deeds;
+mod effects;
 mod fleet;
 mod news;
+mod revive;
 mod spec;
 mod work;
 
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{batch::Mail, fleet::Fleet, work::Told};
 pub use self::{
-    fleet::Revived,
+    revive::Revived,
     work::{Branch, Work},
 };
 use super::{
@@ -157,7 +159,7 @@ impl Supervisor {
     pub fn revive(parts: Parts) -> Result<(Self, Revived), StoreError> {
         let (wishes, asked) = mpsc::channel(MAX_REQUESTS);
         let (pings, pinged) = mpsc::channel(1);
-        let revived = Fleet::revive(parts, Requests { wishes: asked, pings: pinged })?;
+        let revived = Revived::load(parts, Requests { wishes: asked, pings: pinged })?;
         Ok((Self { wishes, pings }, revived))
     }
 

@@ -33,6 +33,7 @@ pub(super) fn told(news: &News) -> (Option<Entry>, Sign) {
         News::TurnEnded(Outcome::Failed(why)) => {
             Sign::TurnEnded(TaskStatus::Failed, Some(why.clone()))
         }
+        News::Ended(Cause::NotResumed(why)) => Sign::NotResumed(why.clone()),
         News::Ended(cause) => Sign::Ended(words(cause)),
     };
     (said, sign)
@@ -57,6 +58,6 @@ pub(super) fn words(cause: &Cause) -> Option<String> {
              `systemctl edit fleet-agent@.service` (MemoryMax=), or give it smaller tasks"
                 .to_owned(),
         ),
-        Cause::Lost(why) => Some(format!("the agent was lost: {why}")),
+        Cause::Lost(why) | Cause::NotResumed(why) => Some(format!("the agent was lost: {why}")),
     }
 }

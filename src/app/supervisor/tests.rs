@@ -17,7 +17,7 @@ use crate::{
         ports::{
             event_store::Retention,
             fleet_store::{Change, Page, Paged, Stored, StoredFleet},
-            sessions::{Cause, News, Order, Outcome, SessionSpec, Whose},
+            sessions::{Cause, News, Order, Outcome, Retake, Retaken, SessionSpec, Whose},
         },
         settings::{AuthSettings, FleetSettings, HttpSettings, LogSettings, PrimarySource},
     },
@@ -73,14 +73,13 @@ struct Opened {
 
 impl Opened {
     async fn tell(&self, news: News) {
-        let report = Report { agent: self.spec.agent, news, receipt: None };
-        self.reports.send(report).await.unwrap();
+        self.reports.send(Report::of(self.spec.agent, news)).await.unwrap();
     }
 
     /// Tells something and waits until it is durable.
     async fn tell_and_wait(&self, news: News) {
         let (receipt, durable) = oneshot::channel();
-        let report = Report { agent: self.spec.agent, news, receipt: Some(receipt) };
+        let report = Report { receipt: Some(receipt), ..Report::of(self.spec.agent, news) };
         self.reports.send(report).await.unwrap();
         durable.await.unwrap();
     }
@@ -103,19 +102,25 @@ impl Sessions for Doubles {
         let (sender, _orders) = mpsc::channel(64);
         for news in [News::NothingToPublish("there is none".to_owned()), News::Ended(Cause::Closed)]
         {
-            reports.try_send(Report { agent: whose.agent, news, receipt: None }).unwrap();
+            reports.try_send(Report::of(whose.agent, news)).unwrap();
         }
         sender
     }
 
     fn remove(&self, whose: Whose, reports: mpsc::Sender<Report>) {
         let news = News::Ended(Cause::Closed);
-        reports.try_send(Report { agent: whose.agent, news, receipt: None }).unwrap();
+        reports.try_send(Report::of(whose.agent, news)).unwrap();
     }
 
     fn outlive(&self) -> bool {
         false
     }
+
+    fn retake(&self, _: AgentId, _: Retake, _: mpsc::Sender<Report>) -> Retaken {
+        Retaken::Gone
+    }
+
+    fn release_rest(&self) {}
 
     fn let_go(&self) {}
 }

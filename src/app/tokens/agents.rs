@@ -43,6 +43,13 @@ impl Tokens {
         Ok((secret, AgentToken { tokens: Arc::clone(self), name, digest }))
     }
 
+    /// The token of an agent whose session has outlived the former daemon, if it has one.
+    pub fn retake(self: &Arc<Self>, agent: &AgentName) -> Option<AgentToken> {
+        let name = TokenName::of_agent(agent.as_str());
+        let digest = self.secrets(&name).first()?.generation.digest;
+        Some(AgentToken { tokens: Arc::clone(self), name, digest })
+    }
+
     /// Sessions are let go of from now on, and may outlive the daemon: so may their tokens.
     pub fn let_go_of_agents(&self) {
         self.letting_go.store(true, Relaxed);

@@ -349,6 +349,85 @@ fn a_restart_opens_the_session_again_and_a_deletion_forgets_the_agent() {
     assert_eq!(deeds(deleting.sign(Sign::Ended(None), at(5))), [Effect::Forget]);
 }
 
+/// The same agent as the next daemon has it from the store.
+fn stored(life: &Life) -> Life {
+    let Life { agent, session, task, .. } = life.clone();
+    Life::stored(agent, session, task, life.standing())
+}
+
+#[test]
+fn a_session_that_outlived_the_daemon_is_as_it_was_and_the_time_between_does_not_count() {
+    for situation in ["busy", "asking", "idle", "canceling"] {
+        let before = in_situation(situation);
+        let (last, now) = (at(8), at(100_000));
+        assert!(before.goes_on(), "{situation}");
+
+        let mut life = stored(&before);
+        let effects = life.revive(Found::GoesOn, false, last, now);
+
+        assert_eq!(life.link, before.link, "{situation}");
+        assert_eq!(life.agent.status, before.agent.status, "{situation}");
+        assert_eq!(life.verdict, before.verdict, "{situation}");
+        let status = |life: &Life| life.task.as_ref().map(|task| task.status);
+        assert_eq!(status(&life), status(&before), "{situation}");
+        let asks = |life: &Life| Some(life.task.as_ref()?.question.as_ref()?.id.clone());
+        assert_eq!(asks(&life), asks(&before), "{situation}");
+        assert_eq!(
+            life.since.duration_since(before.since),
+            now.duration_since(last),
+            "{situation}"
+        );
+        assert_eq!(effects.len(), usize::from(situation != "idle"), "{situation}: {effects:?}");
+        assert!(life.tick(&LIMITS, now).is_empty(), "{situation}");
+    }
+}
+
+#[test]
+fn what_cannot_go_on_is_interrupted_once_its_rest_has_ended() {
+    let ends = || Found::Ends("it is of another version".to_owned());
+    let mut busy = stored(&in_situation("busy"));
+    assert!(deeds(busy.revive(ends(), false, at(8), at(9))).is_empty());
+    assert_eq!(busy.task.as_ref().unwrap().status, TaskStatus::Interrupted);
+    assert_eq!(busy.agent.status, Status::Stopping);
+    busy.sign(Sign::Ended(None), at(10));
+    assert_eq!(busy.agent.status, Status::Idle);
+
+    let mut later = stored(&in_situation("asking"));
+    later.revive(Found::GoesOn, false, at(8), at(9));
+    later.sign(Sign::NotResumed("it is another one".to_owned()), at(10));
+    let task = later.task.unwrap();
+    assert_eq!((task.status, task.question), (TaskStatus::Interrupted, None));
+    assert!(task.message.unwrap().contains("it is another one"));
+    assert_eq!(later.agent.status, Status::Idle);
+}
+
+#[test]
+fn what_was_begun_before_a_restart_of_the_daemon_is_finished_after_it() {
+    let ends = || Found::Ends("whatever".to_owned());
+    // Its task was not told to it yet: it is told to the next program.
+    for found in [ends(), Found::Missing] {
+        let mut opening = stored(&in_situation("opening"));
+        let mut effects = opening.revive(found.clone(), false, at(8), at(9));
+        if found != Found::Missing {
+            effects = opening.sign(Sign::Ended(None), at(10));
+        }
+        assert!(matches!(deeds(effects)[..], [Effect::Open(_)]));
+        let told = deeds(opening.sign(Sign::Opened(None), at(11)));
+        assert!(matches!(told[..], [Effect::Prompt(_)]), "{told:?}");
+    }
+
+    let before = in_situation("restarting");
+    let mut restarting = stored(&before);
+    restarting.revive(ends(), before.standing().restarts, at(8), at(9));
+    let effects = deeds(restarting.sign(Sign::Ended(None), at(10)));
+    assert!(matches!(effects[..], [Effect::Open(_)]), "{effects:?}");
+
+    let mut deleting = stored(&in_situation("deleting"));
+    deleting.revive(ends(), false, at(8), at(9));
+    assert_eq!(deeds(deleting.sign(Sign::Ended(None), at(10))), [Effect::Remove]);
+    assert_eq!(deeds(deleting.sign(Sign::Ended(None), at(11))), [Effect::Forget]);
+}
+
 #[test]
 fn after_a_restart_of_the_daemon_what_ran_is_interrupted_and_what_rested_rests() {
     for (situation, task, status) in [
@@ -358,18 +437,18 @@ fn after_a_restart_of_the_daemon_what_ran_is_interrupted_and_what_rested_rests()
         ("idle", TaskStatus::Done, Status::Idle),
         ("crashed", TaskStatus::Failed, Status::Failed),
     ] {
-        let Life { agent, session, task: before, .. } = in_situation(situation);
-        let mut life = Life::stored(agent, session, before);
+        let mut life = stored(&in_situation(situation));
 
-        let effects = deeds(life.revive(at(9)));
+        let gone = Found::Gone("the daemon was restarted".to_owned());
+        let effects = deeds(life.revive(gone, false, at(8), at(9)));
 
         assert!(effects.is_empty(), "{situation}");
         assert_eq!(life.task.unwrap().status, task, "{situation}");
         assert_eq!(life.agent.status, status, "{situation}");
     }
-    let Life { agent, .. } = in_situation("deleting");
-    let mut life = Life::stored(agent, None, None);
-    assert_eq!(life.revive(at(9)), [Effect::Remove]);
+    let mut life = stored(&in_situation("deleting"));
+    let gone = Found::Gone("the daemon was restarted".to_owned());
+    assert_eq!(deeds(life.revive(gone, false, at(8), at(9))), [Effect::Remove]);
     assert_eq!(deeds(life.sign(Sign::Ended(None), at(10))), [Effect::Forget]);
 }
 

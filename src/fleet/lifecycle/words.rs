@@ -1,8 +1,32 @@
 //! What can happen to an agent, and what has to be done about it.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::fleet::{Entry, Question, Task, TaskStatus, Usage};
+
+/// What of an agent's life is stored beside the agent, its session and its task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// When its present phase began.
+    pub since: Timestamp,
+    /// How its present task is to be told of once the turn has ended, whatever the agent says.
+    pub verdict: Option<(TaskStatus, String)>,
+    /// Its program is being ended to be started anew.
+    pub restarts: bool,
+}
+
+/// What a daemon finds of an agent's program at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing, for this reason.
+    Gone(String),
+    /// Nothing, where it could have outlived the former daemon.
+    Missing,
+    /// Its session, which goes on.
+    GoesOn,
+    /// Something that is being ended, for this reason.
+    Ends(String),
+}
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +82,8 @@ pub enum Sign {
     TurnEnded(TaskStatus, Option<String>),
     /// The program has ended, for this reason unless it was told to.
     Ended(Option<String>),
+    /// The program had outlived the former daemon, but could not go on and is ended, for this reason.
+    NotResumed(String),
 }
 
 /// What has to be done.

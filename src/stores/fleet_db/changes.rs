@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     rows::{micros, question_column},
+    sessions,
     words::Trouble,
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         StoreError,
         fleet_store::{Change, MAX_JOINED_BYTES, MAX_TRIMMED_ENTRIES},
     },
-    fleet::{Agent, AgentId, Entry, Slot, Task, TaskId},
+    fleet::{Agent, AgentId, Entry, Slot, Task, TaskId, lifecycle::Standing},
     stores::refusal::refused,
 };
 
@@ -34,19 +35,36 @@ impl From<rusqlite::Error> for Failure {
 /// Makes one change.
 pub(super) fn apply(db: &Connection, change: &Change) -> Result<(), Failure> {
     match change {
-        Change::PutAgent { agent, session } => put_agent(db, agent, session.as_deref()),
+        Change::PutAgent { agent, session, standing } => {
+            put_agent(db, agent, session.as_deref(), standing)
+        }
         Change::RemoveAgent(agent) => remove_agent(db, *agent),
         Change::PutTask(task) => put_task(db, task),
         Change::Append { agent, task, time, entry } => append(db, *agent, *task, *time, entry),
         Change::Trim { agent, max_bytes } => trim(db, *agent, *max_bytes),
+        Change::PutSession { agent, time, checkpoint } => {
+            sessions::put(db, *agent, *time, checkpoint)
+        }
+        Change::PutOrder { agent, number, order } => {
+            sessions::put_order(db, *agent, *number, order)
+        }
+        Change::RemoveSession(agent) => sessions::remove(db, *agent),
     }
 }
 
-fn put_agent(db: &Connection, agent: &Agent, session: Option<&str>) -> Result<(), Failure> {
+fn put_agent(
+    db: &Connection,
+    agent: &Agent,
+    session: Option<&str>,
+    standing: &Standing,
+) -> Result<(), Failure> {
     const REPLACE: &str = "UPDATE agents SET name = ?2, status = ?3, role = ?4, project = ?5, \
-         last_task = ?6, session = ?7, created_at = ?8, updated_at = ?9, slot = ?10 WHERE id = ?1";
+         last_task = ?6, session = ?7, created_at = ?8, updated_at = ?9, slot = ?10, \
+         since = ?11, verdict = ?12, verdict_words = ?13, restarts = ?14 WHERE id = ?1";
     const INSERT: &str = "INSERT INTO agents (id, name, status, role, project, last_task, session, \
-         created_at, updated_at, slot) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+         created_at, updated_at, slot, since, verdict, verdict_words, restarts) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    let verdict = standing.verdict.as_ref();
     let columns = params![
         agent.id.0,
         agent.name.as_str(),
@@ -58,6 +76,10 @@ fn put_agent(db: &Connection, agent: &Agent, session: Option<&str>) -> Result<()
         micros(agent.created_at),
         micros(agent.updated_at),
         agent.slot.as_ref().map(Slot::as_str),
+        micros(standing.since),
+        verdict.map(|(status, _)| status.as_str()),
+        verdict.map(|(_, words)| words),
+        standing.restarts,
     ];
     let named = |e: rusqlite::Error| match e.sqlite_error() {
         Some(e) if e.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE => name_taken(agent),

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::rows::{self, AGENT_COLUMNS, agent_columns, entry_columns, task_columns};
+use super::sessions;
 use crate::{
     app::ports::fleet_store::{Page, Paged, StoredAgent, StoredFleet},
     fleet::{AgentId, LogEntry, Task, TaskId},
@@ -47,7 +48,12 @@ pub(super) fn load(db: &mut Connection) -> rusqlite::Result<StoredFleet> {
     let highest = "SELECT agent_id, task_id FROM highest";
     let (agent, task): (i64, i64) =
         db.query_row(highest, (), |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let agents = db.prepare(AGENTS)?.query_map((), stored_agent)?.collect::<Result<_, _>>()?;
+    let mut agents: Vec<_> =
+        db.prepare(AGENTS)?.query_map((), stored_agent)?.collect::<Result<_, _>>()?;
+    let mut open = sessions::load(&db)?;
+    for stored in &mut agents {
+        stored.open = open.remove(&stored.agent.id.0);
+    }
     Ok(StoredFleet { agents, next_agent: AgentId(agent + 1), next_task: TaskId(task + 1) })
 }
 
@@ -57,6 +63,8 @@ fn stored_agent(row: &Row<'_>) -> rusqlite::Result<StoredAgent> {
     Ok(StoredAgent {
         agent: rows::agent(row)?,
         session: rows::session(row)?,
+        standing: rows::standing(row)?,
+        open: None,
         task: if has_task { Some(rows::task(row, first)?) } else { None },
         log_bytes: row.get::<_, i64>(AGENT_COLUMNS)?.cast_unsigned(),
     })

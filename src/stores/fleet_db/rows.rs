@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::{
     Agent, AgentId, AgentName, EntryKind, LogEntry, Question, Slot, Status, Task, TaskId,
     TaskStatus, Usage,
+    lifecycle::Standing,
     task::{Choice, ChoiceKind},
 };
 
@@ -17,11 +18,11 @@ macro_rules! task_columns {
          t.context_tokens, t.input_tokens, t.output_tokens, t.cost, t.currency, t.question"
     };
 }
-/// What [`agent`] and [`session`] read, in their order.
+/// What [`agent`], [`session`] and [`standing`] read, in their order.
 macro_rules! agent_columns {
     () => {
         "a.id, a.name, a.status, a.role, a.project, a.last_task, a.created_at, a.updated_at, \
-         a.slot, a.session"
+         a.slot, a.session, a.since, a.verdict, a.verdict_words, a.restarts"
     };
 }
 /// What [`entry`] reads, in its order.
@@ -32,8 +33,8 @@ macro_rules! entry_columns {
 }
 pub(super) use {agent_columns, entry_columns, task_columns};
 
-/// How many columns an agent and its session take.
-pub(super) const AGENT_COLUMNS: usize = 10;
+/// How many columns an agent takes, with its session and its standing.
+pub(super) const AGENT_COLUMNS: usize = 14;
 
 /// A word in the database that this version has no meaning for.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,18 @@ pub(super) fn session(row: &Row<'_>) -> rusqlite::Result<Option<String>> {
 
 fn slot(at: usize, name: String) -> rusqlite::Result<Slot> {
     Slot::new(&name).ok_or_else(|| senseless(at, Unknown(name, "slot")))
+}
+
+pub(super) fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
+    let verdict: Option<String> = row.get(11)?;
+    let verdict =
+        verdict.map(|_| word(row, 11, "task status", TaskStatus::from_word)).transpose()?;
+    Ok(Standing {
+        // Before version 4 it was not stored.
+        since: optional_time(row, 10)?.map_or_else(|| time(row, 7), Ok)?,
+        verdict: verdict.zip(row.get(12)?),
+        restarts: row.get(13)?,
+    })
 }
 
 /// A task whose columns start at `first`.

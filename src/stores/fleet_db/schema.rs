@@ -3,8 +3,12 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Step n leads to version n + 1. Released ones are never changed.
-pub(super) const STEPS: &[&str] =
-    &[include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("v1.sql"),
+    include_str!("v2.sql"),
+    include_str!("v3.sql"),
+    include_str!("v4.sql"),
+];
 
 /// Marks the file as ours: `FMCP`.
 pub(super) const APPLICATION_ID: i32 = 0x464d_4350;

@@ -2,6 +2,7 @@ mod crash;
 mod events;
 mod opening;
 mod plans;
+mod sessions;
 mod support;
 mod trouble;
 
@@ -15,6 +16,7 @@ use crate::{
     app::ports::fleet_store::{Change, FleetStore as _, MAX_JOINED_BYTES, MAX_TRIMMED_ENTRIES},
     fleet::{
         AgentId, Entry, EntryKind, LogEntry, Question, Status, TaskId, TaskStatus, Usage,
+        lifecycle::Standing,
         task::{Choice, ChoiceKind},
     },
 };
@@ -33,12 +35,18 @@ fn every_word_of_an_agent_a_task_and_an_entry_comes_back() {
         agent.created_at = at(-5);
         agent.updated_at = at(1_700_000_000_123_456);
         let session = (id % 3 == 0).then(|| strange.clone());
-        let put = Change::PutAgent { agent: agent.clone(), session: session.clone() };
+        let verdict = (id % 2 == 0).then(|| (TaskStatus::Failed, strange.clone()));
+        let standing = Standing { since: at(9), verdict, restarts: id % 2 == 1 };
+        let put = Change::PutAgent {
+            agent: agent.clone(),
+            session: session.clone(),
+            standing: standing.clone(),
+        };
 
         commit(&db, vec![put]).unwrap();
 
         let stored = db.load().unwrap().agents.pop().unwrap();
-        assert_eq!((stored.agent, stored.session), (agent, session));
+        assert_eq!((stored.agent, stored.session, stored.standing), (agent, session, standing));
     }
     for (id, status) in (1..).zip(TaskStatus::ALL) {
         let mut task = task(id, 1);
@@ -92,7 +100,7 @@ fn times_are_kept_to_the_microsecond() {
     let mut agent = agent(1);
     agent.updated_at = Timestamp::from_nanosecond(1_999).unwrap();
 
-    commit(&db, vec![Change::PutAgent { agent, session: None }]).unwrap();
+    commit(&db, vec![put(agent)]).unwrap();
 
     assert_eq!(db.load().unwrap().agents[0].agent.updated_at, at(1));
 }

@@ -1,6 +1,7 @@
 //! A state directory with sessions in it, and what they report.
 
 use std::{
+    collections::VecDeque,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,14 +10,18 @@ use std::{
 use fleet_mcp::{
     agents::{
         child::ChildLauncher,
+        drivers::command,
         host::MARKER,
-        io::{AgentIo, Stream},
+        io::{AgentIo, Heard, Resumed, Say, Step, Stream, What},
         processes::{self, Process},
-        sessions::{Drivers, Driving, LocalSessions, Run},
+        sessions::{Drivers, Driving, LocalSessions},
     },
-    app::ports::sessions::{
-        Cause, Driver, FleetToken, News, Order, Permissions, Program, Report, SessionSpec,
-        Sessions as _,
+    app::{
+        clock::SystemClock,
+        ports::sessions::{
+            Cause, Driver, FleetToken, News, Order, Permissions, Program, Report, SessionSpec,
+            Sessions as _,
+        },
     },
     fleet::{AgentId, Entry, EntryKind},
 };
@@ -31,65 +36,80 @@ struct LineDrivers;
 impl Drivers for LineDrivers {
     fn acp(
         &self,
-        spec: &SessionSpec,
+        _: &SessionSpec,
         _cwd: PathBuf,
         io: AgentIo,
-        mut orders: mpsc::Receiver<Order>,
-        reports: mpsc::Sender<Report>,
+        orders: mpsc::Receiver<Order>,
+        from: Option<Resumed>,
     ) -> Driving<Result<(), String>> {
-        let agent = spec.agent;
         Box::pin(async move {
-            let AgentIo { mut lines, input } = io;
-            let opened = Report { agent, news: News::Opened { session: None }, receipt: None };
-            let _ = reports.send(opened).await;
-            let mut input = Some(input);
-            loop {
-                tokio::select! {
-                    line = lines.recv() => {
-                        let Some(line) = line else { return Ok(()) };
-                        let kind = match line.stream {
-                            Stream::Out => EntryKind::Message,
-                            Stream::Err => EntryKind::Diagnostic,
-                        };
-                        let news = News::Said(Entry { kind, content: line.text, joins: false });
-                        let _ = reports.send(Report { agent, news, receipt: Some(line.receipt) }).await;
-                    }
-                    order = orders.recv(), if input.is_some() => match (order, &input) {
-                        (Some(Order::Prompt { text }), Some(to)) => {
-                            let _ = to.send(text).await;
-                        }
-                        (Some(_), _) => {}
-                        (None, _) => input = None,
-                    },
-                }
-            }
+            let (heard, obeyed) = from.as_ref().map_or((0, 0), |from| (from.heard, from.obeyed));
+            let step = Step { heard, obeyed, ..Step::default() };
+            serve_lines(io, orders, step).await
         })
     }
 
-    fn command(&self, arguments: &[String], task: &str) -> Result<Run, String> {
-        let arguments = arguments.iter().map(|a| a.replace("{task}", task)).collect();
-        Ok(Run { arguments, input: vec![task.to_owned()] })
-    }
-
-    fn run(
+    fn command(
         &self,
-        agent: AgentId,
-        input: Vec<String>,
+        spec: &SessionSpec,
         io: AgentIo,
-        reports: mpsc::Sender<Report>,
-    ) -> Driving<()> {
-        Box::pin(async move {
-            let AgentIo { mut lines, input: to } = io;
-            for line in input {
-                let _ = to.send(line).await;
+        orders: mpsc::Receiver<Order>,
+        from: Option<Resumed>,
+    ) -> Driving<Result<(), String>> {
+        let clock = Arc::new(SystemClock);
+        Box::pin(command::drive(io, spec.program.arguments.clone(), from, orders, clock))
+    }
+}
+
+/// Each line is an entry, each prompt a line: a step each.
+async fn serve_lines(
+    mut io: AgentIo,
+    mut orders: mpsc::Receiver<Order>,
+    mut step: Step,
+) -> Result<(), String> {
+    let (mut closing, mut over) = (false, None);
+    loop {
+        step.state = (!closing).then(|| "{}".to_owned());
+        let (heard, obeyed) = (step.heard, step.obeyed);
+        let _ = io.steps.send(step).await;
+        if let Some(over) = over {
+            return over;
+        }
+        step = Step { heard, obeyed, ..Step::default() };
+        tokio::select! {
+            heard = io.heard.recv() => {
+                let Some(Heard { number, what }) = heard else { return Ok(()) };
+                step.heard = number;
+                let (kind, content) = match what {
+                    What::Line(Stream::Out, text) => (EntryKind::Message, text),
+                    What::Line(Stream::Err, text) => (EntryKind::Diagnostic, text),
+                    What::Started => {
+                        step.news.push(News::Opened { session: None });
+                        continue;
+                    }
+                    What::Failed(why) => {
+                        over = Some(Err(why));
+                        continue;
+                    }
+                    What::Ended(_) => {
+                        over = Some(Ok(()));
+                        continue;
+                    }
+                };
+                step.news.push(News::Said(Entry { kind, content, joins: false }));
             }
-            drop(to);
-            while let Some(line) = lines.recv().await {
-                let content = line.text;
-                let news = News::Said(Entry { kind: EntryKind::Message, content, joins: false });
-                let _ = reports.send(Report { agent, news, receipt: Some(line.receipt) }).await;
-            }
-        })
+            order = orders.recv(), if !closing => match order {
+                Some(Order::Prompt { text }) => {
+                    step.obeyed += 1;
+                    step.says.push(Say::Line(text));
+                }
+                Some(_) => step.obeyed += 1,
+                None => {
+                    closing = true;
+                    step.says.push(Say::CloseInput);
+                }
+            },
+        }
     }
 }
 
@@ -123,7 +143,7 @@ impl Bench {
     pub(super) fn open(&self, spec: SessionSpec) -> Session {
         let (give, reports) = mpsc::channel(16);
         let orders = self.sessions.open(spec, give);
-        Session { orders, reports }
+        Session { orders, reports, news: VecDeque::new() }
     }
 
     /// Runs a shell script as the agent.
@@ -183,16 +203,23 @@ pub(super) fn spec(script: &str) -> SessionSpec {
 pub(super) struct Session {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) reports: mpsc::Receiver<Report>,
+    /// Reported and not looked at.
+    news: VecDeque<News>,
 }
 
 impl Session {
     /// The next report, committed.
     pub(super) async fn next(&mut self) -> News {
-        let mut report = self.hold().await;
-        if let Some(receipt) = report.receipt.take() {
-            let _ = receipt.send(());
+        loop {
+            if let Some(news) = self.news.pop_front() {
+                return news;
+            }
+            let mut report = self.hold().await;
+            if let Some(receipt) = report.receipt.take() {
+                let _ = receipt.send(());
+            }
+            self.news.extend(report.news);
         }
-        report.news
     }
 
     /// The next report, not committed.

@@ -3,8 +3,9 @@
 use fleet_mcp::{
     agents::{
         host::frames::{Place, Start, Workspace},
+        io::{Stream, What},
         launch::Launcher as _,
-        link::{Command, Event, Link},
+        link::{Command, Event, Link, Teller},
     },
     app::ports::sessions::{Cause, News},
 };
@@ -12,6 +13,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::bench::{AGENT, Bench, eventually};
@@ -109,7 +111,10 @@ async fn a_host_that_is_told_to_end_ends_everything() {
 async fn a_host_whose_connection_hangs_up_ends_everything_and_itself() {
     let bench = Bench::new();
     let launched = bench.launcher.launch(AGENT, None).unwrap();
-    let mut link = Link::new(launched.stream, CancellationToken::new());
+    let (reports, mut told) = mpsc::channel(1);
+    let let_go = CancellationToken::new();
+    let teller = Teller { agent: AGENT, reports, keeps: false, let_go };
+    let (mut link, mut io) = Link::new(launched.stream, teller);
     let place = Place { directory: bench.workspace(), name: "worker".into(), agent: AGENT.0 };
     let workspace = Workspace { place, source: None, credentials: Vec::new(), confine: false };
     link.tell(Command::Prepare(workspace)).await;
@@ -118,8 +123,10 @@ async fn a_host_whose_connection_hangs_up_ends_everything_and_itself() {
     let arguments = vec!["-c".to_owned(), script.to_owned()];
     let start = Start { program: "sh".into(), arguments, environment: Vec::new() };
     link.tell(Command::Start(start)).await;
-    let Event::Started(mut io) = link.next().await else { panic!("not started") };
-    assert_eq!(io.lines.recv().await.unwrap().text, "y");
+    assert!(matches!(io.heard.recv().await.unwrap().what, What::Started));
+    let What::Line(Stream::Out, text) = io.heard.recv().await.unwrap().what else { panic!() };
+    assert_eq!(text, "y");
+    assert!(told.try_recv().is_err());
 
     // All that a host sees of a daemon that was killed.
     drop(link);

@@ -21,7 +21,7 @@ const MODES: [&str; 11] = [
 ];
 
 /// A role for each way to misbehave.
-fn config(limits: &str) -> String {
+pub(crate) fn config(limits: &str) -> String {
     let program = program();
     let role = |mode: &str, arguments: &str| {
         format!(

@@ -4,7 +4,7 @@ mod assigning;
 mod commands;
 mod crowd;
 mod kills;
-mod misbehaving;
+pub(crate) mod misbehaving;
 mod publishing;
 pub(crate) mod repositories;
 mod revocation;

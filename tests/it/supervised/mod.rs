@@ -3,3 +3,4 @@
 mod listeners;
 mod load;
 mod slots;
+mod takeover;

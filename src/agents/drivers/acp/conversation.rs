@@ -6,10 +6,10 @@ use std::{
 };
 
 use agent_client_protocol::v1::schema::{
-    AGENT_METHOD_NAMES, AuthMethod, CLIENT_METHOD_NAMES, CancelNotification,
-    CancelRequestNotification, ContentBlock, CreateElicitationResponse, ElicitationAction, Error,
-    ErrorCode, PromptRequest, PromptResponse, RequestId, RequestPermissionRequest, SessionId,
-    SessionModeId, SessionNotification, SessionUpdate,
+    AGENT_METHOD_NAMES, CLIENT_METHOD_NAMES, CancelNotification, CancelRequestNotification,
+    ContentBlock, CreateElicitationResponse, ElicitationAction, Error, ErrorCode, PromptRequest,
+    PromptResponse, RequestId, RequestPermissionRequest, SessionId, SessionModeId,
+    SessionNotification, SessionUpdate,
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -31,6 +31,8 @@ use crate::{
     fleet::{Entry, EntryKind},
 };
 
+/// Longer identities of requests are refused.
+const REQUEST_ID_BYTES: usize = 1024;
 /// A notification of both sides. The crate has no public name for it.
 const CANCEL_REQUEST: &str = "$/cancel_request";
 
@@ -43,22 +45,23 @@ pub(super) struct Conversation {
     pub(super) wishes: Wishes,
     pub(super) settings: Settings,
     pub(super) session: Option<SessionId>,
-    pub(super) logins: Vec<AuthMethod>,
+    /// How it can be logged in.
+    pub(super) logins: Vec<String>,
     /// It can take up a session that it had before.
     pub(super) can_reopen: bool,
     /// What it tells now is the past, which is in the log already.
     pub(super) replays: bool,
-    permissions: Permissions,
-    failure: Option<String>,
-    closing: bool,
-    news: Vec<News>,
-    last_id: i64,
-    sent: BTreeMap<i64, Sent>,
-    turn: Option<Turn>,
-    questions: Questions,
-    narrator: Narrator,
-    spending: Spending,
-    noise: Noise,
+    pub(super) permissions: Permissions,
+    pub(super) failure: Option<String>,
+    pub(super) closing: bool,
+    pub(super) news: Vec<News>,
+    pub(super) last_id: i64,
+    pub(super) sent: BTreeMap<i64, Sent>,
+    pub(super) turn: Option<Turn>,
+    pub(super) questions: Questions,
+    pub(super) narrator: Narrator,
+    pub(super) spending: Spending,
+    pub(super) noise: Noise,
 }
 
 /// What a request of ours was about.
@@ -74,14 +77,21 @@ pub(super) enum Sent {
 }
 
 #[derive(Debug)]
-struct Turn {
-    canceled: bool,
+pub(super) struct Turn {
+    pub(super) canceled: bool,
 }
 
 impl Conversation {
     /// Begins to open a session.
     pub(super) fn open(params: Params, now: Timestamp) -> Self {
-        let mut new = Self {
+        let mut new = Self::idle(params, now);
+        new.initialize();
+        new
+    }
+
+    /// One that nothing was said in yet.
+    pub(super) fn idle(params: Params, now: Timestamp) -> Self {
+        Self {
             unwritten: VecDeque::new(),
             opening: true,
             settings: Settings::default(),
@@ -101,9 +111,7 @@ impl Conversation {
             spending: Spending::default(),
             noise: Noise::default(),
             wishes: Wishes::new(params),
-        };
-        new.initialize();
-        new
+        }
     }
 
     /// Whether it doesn't take prompts yet, but may.
@@ -234,6 +242,11 @@ impl Conversation {
     }
 
     fn asked(&mut self, id: RequestId, method: &str, params: Value, now: Timestamp) {
+        // It would have to be stored until the answer, and isn't what any program does.
+        if matches!(&id, RequestId::Str(id) if id.len() > REQUEST_ID_BYTES) {
+            let error = Error::new(ErrorCode::InvalidRequest.into(), "the id is too long");
+            return self.unwritten.push_back(wire::refusal(&id, &error));
+        }
         if method == CLIENT_METHOD_NAMES.session_request_permission {
             match serde_json::from_value(params) {
                 Ok(request) => self.permission(id, request, now),

@@ -23,6 +23,10 @@ use super::{
 };
 use crate::app::ports::sessions::{News, Permissions};
 
+/// Ways to log in that are remembered.
+const MOST_LOGINS: usize = 8;
+/// Longer identities are no identities.
+const SESSION_ID_BYTES: usize = 1024;
 /// The mode in which an agent asks before it acts, by the name that agents have for it.
 const ASKING_MODE: &str = "default";
 
@@ -81,7 +85,8 @@ impl Conversation {
                 answer.protocol_version
             ));
         }
-        self.logins = answer.auth_methods;
+        let logins = answer.auth_methods.iter().take(MOST_LOGINS);
+        self.logins = logins.map(|login| clip(login.name(), 80)).collect();
         let can_resume = answer.agent_capabilities.session_capabilities.resume.is_some();
         let can_load = answer.agent_capabilities.load_session;
         self.can_reopen = can_resume || can_load;
@@ -174,6 +179,9 @@ impl Conversation {
         modes: Option<SessionModeState>,
         options: Option<Vec<SessionConfigOption>>,
     ) {
+        if session.0.len() > SESSION_ID_BYTES {
+            return self.fail("the agent's name for its session is too long".to_owned());
+        }
         self.session = Some(session);
         self.settings = Settings::new(modes, options);
         self.adjust();

@@ -5,6 +5,7 @@ use agent_client_protocol::v1::schema::{
     RequestPermissionResponse, SelectedPermissionOutcome,
 };
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::words::one_line;
 use crate::{
@@ -63,8 +64,8 @@ pub(super) fn decide(policy: Permissions, choices: &[Choice]) -> Decision {
     }
 }
 
-/// The questions that wait for a person.
-#[derive(Debug)]
+/// The questions that wait for a person. Stored as they are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Questions {
     /// Tells the questions of this session from those of an earlier one, so that a late answer
     /// allows nothing else.
@@ -73,7 +74,7 @@ pub(super) struct Questions {
     open: Vec<Open>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Open {
     question: String,
     request: RequestId,

@@ -5,17 +5,29 @@ use agent_client_protocol::v1::schema::{
     SessionConfigSelect, SessionConfigSelectOptions, SessionConfigValueId, SessionModeId,
     SessionModeState,
 };
+use serde::{Deserialize, Serialize};
 
 use super::words::clip;
 
 /// Choices that an error message lists.
 const LISTED: usize = 20;
+/// Characters of a mode's identity that are stored.
+const MODE_CHARS: usize = 256;
 
 /// What can be chosen, and what is chosen now.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     modes: Option<SessionModeState>,
     options: Vec<SessionConfigOption>,
+    /// The mode that it was in, as a former daemon knew it.
+    known: Option<String>,
+}
+
+/// Of them, what is stored: once a session is open, only changes of the mode matter.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Saved {
+    mode: Option<String>,
+    has_modes: bool,
 }
 
 /// What to tell the program so that a choice is in force.
@@ -30,7 +42,18 @@ impl Settings {
         modes: Option<SessionModeState>,
         options: Option<Vec<SessionConfigOption>>,
     ) -> Self {
-        Self { modes, options: options.unwrap_or_default() }
+        Self { modes, options: options.unwrap_or_default(), known: None }
+    }
+
+    pub(super) fn save(&self) -> Saved {
+        let mode = self.current_mode().map(|mode| mode.chars().take(MODE_CHARS).collect());
+        Saved { mode, has_modes: self.modes.is_some() }
+    }
+
+    pub(super) fn restore(saved: Saved) -> Self {
+        let modes = saved.mode.clone().filter(|_| saved.has_modes);
+        let modes = modes.map(|mode| SessionModeState::new(mode, Vec::new()));
+        Self { modes, options: Vec::new(), known: saved.mode }
     }
 
     pub(super) fn set_options(&mut self, options: Vec<SessionConfigOption>) {
@@ -52,7 +75,7 @@ impl Settings {
     /// The mode that it says it is in.
     pub(super) fn current_mode(&self) -> Option<String> {
         let mode = self.modes.as_ref().map(|modes| modes.current_mode_id.to_string());
-        mode.or_else(|| self.option_mode())
+        mode.or_else(|| self.option_mode()).or_else(|| self.known.clone())
     }
 
     /// The change that brings this mode; `None` if it is in force.

@@ -1,6 +1,7 @@
 //! What a turn costs, as far as the program tells.
 
 use agent_client_protocol::v1::schema::{Usage as Tokens, UsageUpdate};
+use serde::{Deserialize, Serialize};
 
 use crate::fleet::Usage;
 
@@ -12,7 +13,43 @@ pub(super) struct Spending {
     turn: Usage,
 }
 
+/// It as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Saved {
+    session_cost: f64,
+    before: f64,
+    context_tokens: Option<u64>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cost: Option<f64>,
+    currency: Option<String>,
+}
+
 impl Spending {
+    pub(super) fn save(&self) -> Saved {
+        let turn = self.turn.clone();
+        Saved {
+            session_cost: self.session_cost,
+            before: self.before,
+            context_tokens: turn.context_tokens,
+            input_tokens: turn.input_tokens,
+            output_tokens: turn.output_tokens,
+            cost: turn.cost,
+            currency: turn.currency,
+        }
+    }
+
+    pub(super) fn restore(saved: Saved) -> Self {
+        let turn = Usage {
+            context_tokens: saved.context_tokens,
+            input_tokens: saved.input_tokens,
+            output_tokens: saved.output_tokens,
+            cost: saved.cost,
+            currency: saved.currency,
+        };
+        Self { session_cost: saved.session_cost, before: saved.before, turn }
+    }
+
     pub(super) fn begin_turn(&mut self) {
         self.before = self.session_cost;
         self.turn = Usage::default();

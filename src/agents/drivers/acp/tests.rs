@@ -6,20 +6,18 @@ mod hostile;
 mod lines;
 mod opening;
 mod permissions;
+mod saved;
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{conversation::Conversation, *};
 use crate::{
-    agents::io::Stream,
+    agents::io::{Step, Stream},
     app::ports::sessions::{News, Outcome},
     fleet::{Entry, EntryKind, Question, task::ChoiceKind},
 };
@@ -34,7 +32,6 @@ impl Clock for Noon {
 
 fn params() -> Params {
     Params {
-        agent: AgentId(7),
         cwd: PathBuf::from("/ws"),
         resume: None,
         permissions: Permissions::Ask,

@@ -1,7 +1,7 @@
 //! What the program does with tools: one entry when a call starts, one when it ends.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     path::{Path, PathBuf},
 };
 
@@ -9,6 +9,7 @@ use agent_client_protocol::v1::schema::{
     ContentBlock, Diff, EmbeddedResourceResource, ToolCall, ToolCallContent, ToolCallId,
     ToolCallStatus, ToolCallUpdate, ToolKind,
 };
+use serde::{Deserialize, Serialize};
 
 use super::words::{clip, one_line};
 use crate::fleet::{Entry, EntryKind};
@@ -17,6 +18,10 @@ use crate::fleet::{Entry, EntryKind};
 const MOST_CALLS: usize = 256;
 /// Ended calls that are remembered, so that what comes late is not told as something new.
 const MOST_ENDED: usize = 10_000;
+/// Ended calls that are stored.
+const MOST_ENDED_SAVED: usize = 256;
+/// Bytes of calls that are stored.
+const SAVED_BYTES: usize = 128 * 1024;
 /// Longer identities are no identities.
 const ID_BYTES: usize = 256;
 /// What is kept of each part of a call, so that a call's memory has a bound.
@@ -34,19 +39,51 @@ pub(super) struct Tools {
     cwd: PathBuf,
     calls: HashMap<ToolCallId, Call>,
     ended: HashSet<ToolCallId>,
+    /// The newest of them: those that are stored.
+    ended_lately: VecDeque<ToolCallId>,
 }
 
 /// What is known of a call.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Call {
     call: ToolCall,
     /// Its start has been told, with this text of its content.
     told: Option<String>,
 }
 
+/// The calls of a turn as they are stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Saved {
+    calls: Vec<Call>,
+    ended: VecDeque<ToolCallId>,
+}
+
 impl Tools {
     pub(super) fn new(cwd: PathBuf) -> Self {
-        Self { cwd, calls: HashMap::new(), ended: HashSet::new() }
+        Self { cwd, calls: HashMap::new(), ended: HashSet::new(), ended_lately: VecDeque::new() }
+    }
+
+    /// Calls lose what they carry, and at last are left out, when together they get too much.
+    pub(super) fn save(&self) -> Saved {
+        let mut bytes = 0;
+        let calls = self.calls.values().filter_map(|call| {
+            let mut call = call.clone();
+            if bytes + call.size() > SAVED_BYTES / 2 {
+                call.call.content.clear();
+                call.call.locations.clear();
+                (call.call.raw_input, call.call.raw_output) = (None, None);
+                call.told = call.told.map(|_| String::new());
+            }
+            bytes += call.size();
+            (bytes <= SAVED_BYTES).then_some(call)
+        });
+        Saved { calls: calls.collect(), ended: self.ended_lately.clone() }
+    }
+
+    pub(super) fn restore(cwd: PathBuf, saved: Saved) -> Self {
+        let calls = saved.calls.into_iter().map(|call| (call.call.tool_call_id.clone(), call));
+        let ended = saved.ended.iter().cloned().collect();
+        Self { cwd, calls: calls.collect(), ended, ended_lately: saved.ended }
     }
 
     /// A call, as the program first tells of it.
@@ -100,6 +137,7 @@ impl Tools {
         };
         self.calls.clear();
         self.ended.clear();
+        self.ended_lately.clear();
         entries
     }
 
@@ -216,6 +254,10 @@ impl Tools {
             self.ended.clear();
         }
         self.ended.insert(id.clone());
+        if self.ended_lately.len() == MOST_ENDED_SAVED {
+            self.ended_lately.pop_front();
+        }
+        self.ended_lately.push_back(id.clone());
         Some(entry(text))
     }
 
@@ -242,6 +284,13 @@ impl Tools {
     }
 }
 
+impl Call {
+    /// About how many bytes it is, stored.
+    fn size(&self) -> usize {
+        serde_json::to_string(self).map_or(0, |json| json.len())
+    }
+}
+
 fn blank(id: &ToolCallId) -> ToolCall {
     ToolCall::new(id.clone(), "")
 }
@@ -255,6 +304,7 @@ fn slim(call: &mut ToolCall) {
     };
     call.meta = None;
     cut(&mut call.title);
+    call.name.iter_mut().for_each(cut);
     call.locations.truncate(3);
     call.content.truncate(MOST_PARTS);
     for part in &mut call.content {

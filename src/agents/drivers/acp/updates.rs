@@ -3,30 +3,59 @@
 use std::path::PathBuf;
 
 use agent_client_protocol::v1::schema::{
-    ContentChunk, MessageId, Notice, Plan, PlanEntryStatus, SessionUpdate, ToolCallUpdate,
+    ContentChunk, Notice, Plan, PlanEntryStatus, SessionUpdate, ToolCallUpdate,
 };
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{
-    tools::{Tools, text},
+    tools::{self, Tools, text},
     words::clip,
 };
 use crate::fleet::{Entry, EntryKind};
 
 /// Steps of a plan that are kept.
 const PLAN_STEPS: usize = 100;
+/// Characters of a message's identity that count.
+const MESSAGE_ID_CHARS: usize = 256;
 
 /// Makes entries of what the program says.
 #[derive(Debug)]
 pub(super) struct Narrator {
     tools: Tools,
     /// The message that the newest text belongs to.
-    message: Option<(EntryKind, Option<MessageId>)>,
-    plan: Option<String>,
+    message: Option<(EntryKind, Option<String>)>,
+    /// What tells the newest plan from others.
+    plan: Option<Digest>,
+}
+
+type Digest = [u8; 16];
+
+/// It as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Saved {
+    tools: tools::Saved,
+    message: Option<(String, Option<String>)>,
+    plan: Option<Digest>,
 }
 
 impl Narrator {
     pub(super) fn new(cwd: PathBuf) -> Self {
         Self { tools: Tools::new(cwd), message: None, plan: None }
+    }
+
+    pub(super) fn save(&self) -> Saved {
+        let message = self.message.as_ref();
+        Saved {
+            tools: self.tools.save(),
+            message: message.map(|(kind, id)| (kind.as_str().to_owned(), id.clone())),
+            plan: self.plan,
+        }
+    }
+
+    pub(super) fn restore(cwd: PathBuf, saved: Saved) -> Self {
+        let message = saved.message.and_then(|(kind, id)| Some((EntryKind::from_word(&kind)?, id)));
+        Self { tools: Tools::restore(cwd, saved.tools), message, plan: saved.plan }
     }
 
     /// The entries of an update. What the fleet has no entry for makes none.
@@ -59,7 +88,8 @@ impl Narrator {
         let mut entries = self.tools.tell_pending();
         let content = text(&chunk.content).filter(|text| !text.is_empty());
         let Some(content) = content else { return entries };
-        let message = (kind, chunk.message_id);
+        let id = chunk.message_id.map(|id| id.0.chars().take(MESSAGE_ID_CHARS).collect());
+        let message = (kind, id);
         // Two messages in a row are two entries, if the program tells them apart.
         let apart =
             self.message.as_ref().is_some_and(|newest| newest.0 == kind && newest.1 != message.1);
@@ -88,10 +118,11 @@ impl Narrator {
         }
         let content = lines.join("\n");
         // Agents send the whole plan again and again.
-        if content.is_empty() || self.plan.as_ref() == Some(&content) {
+        let digest = digest(&content);
+        if content.is_empty() || self.plan == Some(digest) {
             return entries;
         }
-        self.plan = Some(content.clone());
+        self.plan = Some(digest);
         entries.push(Entry { kind: EntryKind::Plan, content, joins: false });
         entries
     }
@@ -108,4 +139,10 @@ impl Narrator {
         }
         entries
     }
+}
+
+fn digest(text: &str) -> Digest {
+    let mut short = Digest::default();
+    short.copy_from_slice(&Sha256::digest(text)[..16]);
+    short
 }

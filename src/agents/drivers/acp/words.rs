@@ -1,12 +1,12 @@
 //! What the program's errors and ends are called for people.
 
-use agent_client_protocol::v1::schema::{AuthMethod, Error, ErrorCode, StopReason};
+use agent_client_protocol::v1::schema::{Error, ErrorCode, StopReason};
 use serde_json::Value;
 
 use crate::app::ports::sessions::Outcome;
 
 /// An error in words, without a full stop.
-pub(super) fn failure(error: &Error, logins: &[AuthMethod]) -> String {
+pub(super) fn failure(error: &Error, logins: &[String]) -> String {
     // What JSON-RPC calls its code for "something else" says nothing before what is the matter.
     let message = error.message.trim();
     let message = clip(message.strip_prefix("Internal error: ").unwrap_or(message), 1_000);
@@ -22,15 +22,14 @@ pub(super) fn failure(error: &Error, logins: &[AuthMethod]) -> String {
     }
 }
 
-fn auth_required(message: &str, logins: &[AuthMethod]) -> String {
+fn auth_required(message: &str, logins: &[String]) -> String {
     let mut text = format!(
         "the agent is not logged in ({message}); give its role what it needs to log in, as \
          `environment`, `environment_file` or `credentials`"
     );
-    let names: Vec<String> = logins.iter().take(8).map(|login| clip(login.name(), 80)).collect();
-    if !names.is_empty() {
+    if !logins.is_empty() {
         text.push_str("; it knows: ");
-        text.push_str(&names.join(", "));
+        text.push_str(&logins.join(", "));
     }
     text
 }

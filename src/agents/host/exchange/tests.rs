@@ -65,10 +65,10 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            host: End::host(1),
+            host: End::host(1, 9),
             host_splitter: Splitter::default(),
             host_writes: Vec::new(),
-            daemon: End::daemon(1, 0),
+            daemon: End::daemon(1),
             daemon_splitter: Splitter::default(),
             daemon_writes: Vec::new(),
             down: Vec::new(),
@@ -135,7 +135,9 @@ impl World {
 
     fn new_daemon(&mut self) {
         self.epoch += 1;
-        self.daemon = End::daemon(self.epoch, self.committed.len() as u64);
+        // Nothing is known of what the host has acknowledged.
+        let mark = Mark { have: self.committed.len() as u64, pushed: 0 };
+        self.daemon = End::resumed(self.epoch, 9, mark);
         for text in &self.wanted {
             self.daemon.push(text);
         }
@@ -210,7 +212,7 @@ proptest! {
 
     #[test]
     fn noise_is_no_frame(noise in prop::collection::vec(any::<u8>(), 0..200)) {
-        let mut host = HostEnd::host(1);
+        let mut host = HostEnd::host(1, 9);
 
         let mut splitter = Splitter::default();
         splitter.push(&noise, |line| assert_eq!(host.receive(line), Ok(None)));
@@ -218,7 +220,7 @@ proptest! {
 }
 
 fn greeted() -> HostEnd {
-    let mut host = HostEnd::host(1);
+    let mut host = HostEnd::host(1, 9);
     host.receive(br#"{"hello":{"version":1,"epoch":7,"have":0}}"#).unwrap();
     host
 }
@@ -243,18 +245,51 @@ fn acknowledgements_wait_for_the_items_before() {
 fn another_version_or_a_gap_ends_the_conversation() {
     let hello = br#"{"hello":{"version":2,"epoch":7,"have":0}}"#;
 
-    assert_eq!(HostEnd::host(1).receive(hello), Err(Broken::Version(2)));
+    assert_eq!(HostEnd::host(1, 9).receive(hello), Err(Broken::Version(2)));
     let gap = Err(Broken::Gap { had: 0, got: 3 });
     assert_eq!(greeted().receive(br#"{"item":[3,"c"]}"#), gap);
 }
 
+fn hello(have: u64, host: u64) -> Vec<u8> {
+    let hello = Hello { version: VERSION, epoch: 7, have, pid: Some(1), host: Some(host) };
+    encode::<String>(&Frame::Hello(hello))
+}
+
 #[test]
-fn a_daemon_that_has_forgotten_what_it_sent_goes_on_behind_it() {
-    let mut daemon = DaemonEnd::daemon(7, 0);
+fn a_conversation_is_resumed_with_its_own_host_only() {
+    let resumed = || DaemonEnd::resumed(7, 9, Mark { have: 3, pushed: 5 });
 
-    daemon.receive(br#"{"hello":{"version":1,"epoch":7,"have":5,"pid":1}}"#).unwrap();
+    assert_eq!(resumed().receive(&hello(5, 9)), Ok(None));
+    assert_eq!(resumed().receive(&hello(5, 8)), Err(Broken::Stranger));
+    // One that has what it was never told, or lacks what it had acknowledged, is not the same.
+    assert_eq!(resumed().receive(&hello(6, 9)), Err(Broken::Astray { have: 6 }));
+    assert_eq!(resumed().receive(&hello(4, 9)), Err(Broken::Astray { have: 4 }));
+}
 
-    assert_eq!(daemon.push(&"next".to_owned()), 6);
+#[test]
+fn what_is_guarded_is_neither_sent_nor_acknowledged_before_it_is_durable() {
+    let mut daemon = DaemonEnd::daemon(7);
+    daemon.receive(&hello(0, 9)).unwrap();
+    daemon.guard();
+    daemon.push(&"a".to_owned());
+    daemon.receive(br#"{"item":[1,"x"]}"#).unwrap();
+    daemon.done(1);
+    let mark = daemon.mark();
+    daemon.push(&"b".to_owned());
+
+    let mut before = Vec::new();
+    while let Some(line) = daemon.transmit() {
+        before.extend(line);
+    }
+    daemon.durable(mark);
+    let mut after = Vec::new();
+    while let Some(line) = daemon.transmit() {
+        after.extend(line);
+    }
+
+    let before = String::from_utf8(before).unwrap();
+    assert!(!before.contains("item") && !before.contains("{\"ack\":1}"), "{before}");
+    assert_eq!(after, b"{\"ack\":1}\n{\"item\":[1,\"a\"]}\n");
 }
 
 #[test]
@@ -263,7 +298,7 @@ fn an_end_that_claims_what_there_can_not_be_is_heard_no_longer() {
         r#"{"hello":{"version":1,"epoch":1,"have":18446744073709551615}}"#,
         r#"{"ack":18446744073709551615}"#,
     ] {
-        let mut daemon = DaemonEnd::daemon(1, 0);
+        let mut daemon = DaemonEnd::daemon(1);
         daemon.push(&"one".to_owned());
 
         assert_eq!(daemon.receive(line.as_bytes()), Err(Broken::Claim(u64::MAX)), "{line}");

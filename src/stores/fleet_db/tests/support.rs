@@ -11,7 +11,9 @@ use crate::{
         StoreError,
         fleet_store::{Change, FleetStore as _, Page, Stored, StoredFleet},
     },
-    fleet::{Agent, AgentId, Entry, EntryKind, LogEntry, Status, Task, TaskId, TaskStatus, Usage},
+    fleet::{
+        Agent, AgentId, Entry, EntryKind, Life, LogEntry, Status, Task, TaskId, TaskStatus, Usage,
+    },
 };
 
 /// Its mode depends on no umask.
@@ -65,7 +67,8 @@ pub(super) fn named(id: i64, name: &str) -> Agent {
 }
 
 pub(super) fn put(agent: Agent) -> Change {
-    Change::PutAgent { agent, session: Some("session".into()) }
+    let standing = Life::new(agent.clone()).standing();
+    Change::PutAgent { agent, session: Some("session".into()), standing }
 }
 
 pub(super) fn task(id: i64, agent: i64) -> Task {

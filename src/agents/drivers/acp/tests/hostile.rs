@@ -170,42 +170,29 @@ proptest! {
         prop_assert!(turns - ends <= 1);
     }
 
+    /// Wherever it is saved and taken up by another daemon, the program notices nothing, and neither
+    /// does the fleet: the same lines are written, and the same is told.
     #[test]
-    fn every_receipt_is_fired_once_and_after_those_of_its_reports(
-        lines in prop::collection::vec(any_line(), 0..40),
+    fn a_conversation_that_is_saved_and_resumed_goes_on_as_if_it_were_not(
+        moves in prop::collection::vec((any_move(), any::<bool>()), 0..60),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async {
-            let (out, heard) = mpsc::channel(64);
-            let (input, mut written) = mpsc::channel(1);
-            let (orders, ordered) = mpsc::channel(1);
-            let (told, mut reports) = mpsc::channel(1);
-            let driver = tokio::spawn(drive(AgentIo { lines: heard, input }, params(), ordered, told));
-            tokio::spawn(async move { while written.recv().await.is_some() {} });
-            let mut receipts = Vec::new();
-            for text in lines {
-                let (receipt, committed) = oneshot::channel();
-                receipts.push(committed);
-                out.send(AgentLine { stream: Stream::Out, text, receipt }).await.unwrap();
+        let mut whole = Script::opened(params()).talk;
+        let mut torn = Script::opened(params()).talk;
+        for (a_move, tears) in moves {
+            if tears && let Some(state) = torn.state() {
+                prop_assert!(torn.unwritten.is_empty());
+                torn = Conversation::resume(params(), &state).unwrap();
             }
-            drop((out, orders));
-            let mut held = Vec::new();
-            while let Some(report) = reports.recv().await {
-                held.extend(report.receipt);
-            }
-            let _ = driver.await.unwrap();
-            // What is held was fired by nobody else; everything else is done or was never heard.
-            let waiting = receipts
-                .iter_mut()
-                .filter_map(|committed| match committed.try_recv() {
-                    Err(oneshot::error::TryRecvError::Empty) => Some(()),
-                    _ => None,
-                })
-                .count();
-            assert_eq!(waiting, held.len());
-            for receipt in held {
-                receipt.send(()).unwrap();
-            }
-        });
+            let mut told = [&mut whole, &mut torn].into_iter().map(|talk| {
+                let news = match &a_move {
+                    Move::Line(line) => talk.hear(Stream::Out, line, Timestamp::UNIX_EPOCH),
+                    Move::Prompt => talk.obey(Order::Prompt { text: "work".to_owned() }),
+                    Move::Cancel => talk.obey(Order::Cancel),
+                };
+                (format!("{news:?}"), talk.unwritten.drain(..).collect::<Vec<_>>())
+            });
+            let (whole, torn) = (told.next().unwrap(), told.next().unwrap());
+            prop_assert_eq!(whole, torn);
+        }
     }
 }

@@ -1,24 +1,27 @@
-//! Lines, orders and reports.
+//! Lines, orders and steps.
 
 use super::*;
 
 /// A driver between a program and a fleet that are both played by the test.
 struct Bench {
-    out: mpsc::Sender<AgentLine>,
-    written: mpsc::Receiver<String>,
+    out: mpsc::Sender<Heard>,
+    number: u64,
     orders: mpsc::Sender<Order>,
-    reports: mpsc::Receiver<Report>,
+    steps: mpsc::Receiver<Step>,
     driver: JoinHandle<Result<(), NotOpened>>,
 }
 
 impl Bench {
     fn start(params: Params) -> Self {
-        let (out, lines) = mpsc::channel(1);
-        let (input, written) = mpsc::channel(1);
+        Self::with(params, None)
+    }
+
+    fn with(params: Params, from: Option<Resumed>) -> Self {
+        let (out, heard) = mpsc::channel(1);
+        let (tell, steps) = mpsc::channel(1);
         let (orders, ordered) = mpsc::channel(1);
-        let (told, reports) = mpsc::channel(1);
-        let driver = tokio::spawn(drive(AgentIo { lines, input }, params, ordered, told));
-        Self { out, written, orders, reports, driver }
+        let driver = tokio::spawn(drive(AgentIo { heard, steps: tell }, params, from, ordered));
+        Self { out, number: 0, orders, steps, driver }
     }
 
     async fn working() -> Self {
@@ -27,29 +30,32 @@ impl Bench {
             let request = bench.reads().await;
             bench.says(&json!({"id": request["id"], "result": result}).to_string()).await;
         }
-        assert!(matches!(bench.report().await, News::Opened { .. }));
+        let opened = bench.step().await;
+        assert!(matches!(opened.news[..], [News::Opened { .. }]) && opened.state.is_some());
         bench.orders.send(Order::Prompt { text: "work".to_owned() }).await.unwrap();
         assert_eq!(bench.reads().await["method"], "session/prompt");
         bench
     }
 
+    async fn step(&mut self) -> Step {
+        self.steps.recv().await.unwrap()
+    }
+
+    /// The next step that has something for the program: the one line of it.
     async fn reads(&mut self) -> Value {
-        serde_json::from_str(&self.written.recv().await.unwrap()).unwrap()
+        loop {
+            match &self.step().await.says[..] {
+                [] => {}
+                [Say::Line(line)] => return serde_json::from_str(line).unwrap(),
+                says => panic!("{says:?}"),
+            }
+        }
     }
 
-    async fn says(&mut self, line: &str) -> oneshot::Receiver<()> {
-        let (receipt, committed) = oneshot::channel();
-        let line = AgentLine { stream: Stream::Out, text: line.to_owned(), receipt };
-        self.out.send(line).await.unwrap();
-        committed
-    }
-
-    async fn report(&mut self) -> News {
-        let report = self.reports.recv().await.unwrap();
-        assert_eq!(report.agent, AgentId(7));
-        // Not every test waits for it.
-        let _ = report.receipt.map(|receipt| receipt.send(()));
-        report.news
+    async fn says(&mut self, line: &str) {
+        self.number += 1;
+        let what = What::Line(Stream::Out, line.to_owned());
+        self.out.send(Heard { number: self.number, what }).await.unwrap();
     }
 }
 
@@ -59,41 +65,37 @@ fn update_line(update: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_line_is_done_with_once_all_that_came_of_it_is_durable() {
+async fn all_that_came_of_a_line_is_in_one_step_with_its_number() {
     let mut bench = Bench::working().await;
-    let nothing = bench.says("{\"method\":\"_x\"}").await;
-    nothing.await.unwrap();
-
-    // Two reports come of the second of these.
     let call = json!({"sessionUpdate": "tool_call", "toolCallId": "t", "title": "x"});
-    bench.says(&update_line(&call)).await.await.unwrap();
-    let mut committed = bench.says(&update_line(&chunk("agent_message_chunk", "y"))).await;
-    let first = bench.reports.recv().await.unwrap();
-    let second = bench.reports.recv().await.unwrap();
+    bench.says(&update_line(&call)).await;
+    let nothing = bench.step().await;
 
-    assert!(first.receipt.is_none());
-    assert!(committed.try_recv().is_err());
-    second.receipt.unwrap().send(()).unwrap();
-    committed.await.unwrap();
+    // Two entries come of this line: the call's start had waited.
+    bench.says(&update_line(&chunk("agent_message_chunk", "y"))).await;
+    let both = bench.step().await;
+
+    assert!(nothing.news.is_empty() && nothing.heard == bench.number - 1);
+    assert_eq!(both.news.len(), 2);
+    assert_eq!((both.heard, both.obeyed), (bench.number, 1));
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_read_is_still_heard_and_a_busy_fleet_still_gives_orders() {
+async fn while_the_fleet_is_busy_steps_grow_together_and_orders_are_taken() {
     let mut bench = Bench::working().await;
-    // The program's input is full, and a report waits.
-    for id in 0..3 {
-        bench.says(&json!({"id": id, "method": "fs/read_text_file"}).to_string()).await;
+    for text in ["a", "b", "c", "d"] {
+        bench.says(&update_line(&chunk("agent_message_chunk", text))).await;
     }
-    bench.says(&update_line(&chunk("agent_message_chunk", "a"))).await;
-    bench.says(&update_line(&chunk("agent_message_chunk", "b"))).await;
 
     bench.orders.send(Order::Cancel).await.unwrap();
     bench.orders.send(Order::Cancel).await.unwrap();
-
-    assert!(matches!(bench.report().await, News::Said(_)));
-    for id in 0..3 {
-        assert_eq!(bench.reads().await["id"], id);
+    let (mut news, mut steps) = (Vec::new(), 0);
+    while !matches!(news.last(), Some(News::Said(entry)) if entry.content == "d") {
+        news.extend(bench.step().await.news);
+        steps += 1;
     }
+
+    assert!(news.len() == 4 && steps < 4, "{steps}");
     assert_eq!(bench.reads().await["method"], "session/cancel");
 }
 
@@ -101,20 +103,18 @@ async fn a_program_that_does_not_read_is_still_heard_and_a_busy_fleet_still_give
 async fn closing_cancels_ends_the_input_and_hears_the_last_words() {
     let mut bench = Bench::working().await;
 
-    drop(bench.orders);
-    let cancel = bench.written.recv().await.unwrap();
-    let end = bench.written.recv().await;
-    let line = update_line(&chunk("agent_message_chunk", "bye"));
-    let (receipt, _) = oneshot::channel();
-    bench.out.send(AgentLine { stream: Stream::Out, text: line, receipt }).await.unwrap();
+    let (orders, _) = mpsc::channel(1);
+    drop(std::mem::replace(&mut bench.orders, orders));
+    let closing = bench.step().await;
+    bench.says(&update_line(&chunk("agent_message_chunk", "bye"))).await;
+    let last = bench.step().await;
     drop(bench.out);
-    let last = bench.reports.recv().await.unwrap();
 
+    let [Say::Line(cancel), Say::CloseInput] = &closing.says[..] else { panic!("{closing:?}") };
     assert!(cancel.contains("session/cancel"));
-    assert_eq!(end, None);
-    assert!(matches!(last.news, News::Said(entry) if entry.content == "bye"));
+    assert!(closing.state.is_none() && last.state.is_none());
+    assert!(matches!(&last.news[..], [News::Said(entry)] if entry.content == "bye"));
     assert_eq!(bench.driver.await.unwrap(), Ok(()));
-    assert!(bench.reports.recv().await.is_none());
 }
 
 #[tokio::test]
@@ -124,19 +124,9 @@ async fn a_program_that_ends_in_a_turn_leaves_the_turn_to_its_host() {
     drop(bench.out);
 
     assert_eq!(bench.driver.await.unwrap(), Ok(()));
-    assert!(bench.reports.recv().await.is_none());
-}
-
-#[tokio::test]
-async fn a_program_that_closed_its_input_is_heard_until_it_ends() {
-    let mut bench = Bench::working().await;
-    let (out, written) = mpsc::channel(1);
-    drop((out, std::mem::replace(&mut bench.written, written)));
-
-    bench.orders.send(Order::Cancel).await.unwrap();
-    bench.says(&update_line(&chunk("agent_message_chunk", "hi"))).await;
-
-    assert!(matches!(bench.report().await, News::Said(_)));
+    while let Some(step) = bench.steps.recv().await {
+        assert!(step.news.is_empty(), "{step:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,12 +140,28 @@ async fn a_program_that_never_answers_does_not_open() {
 }
 
 #[tokio::test]
-async fn without_anybody_to_report_to_the_driver_ends() {
+async fn without_anybody_to_step_for_the_driver_ends() {
     let mut bench = Bench::working().await;
-    let (told, reports) = mpsc::channel(1);
-    drop((told, std::mem::replace(&mut bench.reports, reports)));
+    let (told, steps) = mpsc::channel(1);
+    drop((told, std::mem::replace(&mut bench.steps, steps)));
 
     bench.says(&update_line(&chunk("agent_message_chunk", "hi"))).await;
 
     assert_eq!(bench.driver.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn the_next_daemon_goes_on_from_a_step() {
+    let mut bench = Bench::working().await;
+    bench.says(&update_line(&chunk("agent_message_chunk", "a"))).await;
+    let step = bench.step().await;
+    let from = Resumed { heard: step.heard, obeyed: step.obeyed, state: step.state.unwrap() };
+
+    let mut next = Bench::with(params(), Some(from));
+    next.number = bench.number;
+    next.says(&json!({"id": 3, "result": {"stopReason": "end_turn"}}).to_string()).await;
+    let ended = next.step().await;
+
+    assert!(matches!(ended.news[..], [News::TurnEnded(Outcome::Done)]), "{ended:?}");
+    assert_eq!((ended.heard, ended.obeyed), (next.number, 1));
 }
