@@ -131,6 +131,7 @@ async fn play(data: &[u8]) {
         permissions,
         mode: None,
         model: None,
+        fleet: None,
         clock: Arc::new(Noon),
     };
     let driver = tokio::spawn(acp::drive(AgentIo { lines: heard, input }, params, ordered, told));

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use fleet_mcp::control::{self, Control};
 use fleet_mcp_fuzz::{
-    app::{Daemon, NoReload},
+    app::{Daemon, Nothing},
     byte,
 };
 use libfuzzer_sys::fuzz_target;
@@ -42,8 +42,12 @@ thread_local! {
 
 fn serve() -> Daemon {
     let daemon = Daemon::start();
-    let control =
-        Arc::new(Control { app: Arc::clone(&daemon.app), reload: Arc::new(NoReload), own_uid: 0 });
+    let control = Arc::new(Control {
+        app: Arc::clone(&daemon.app),
+        reload: Arc::new(Nothing),
+        doctor: Arc::new(Nothing),
+        own_uid: 0,
+    });
     let _entered = daemon.runtime.enter();
     let listener = UnixListener::bind(daemon.directory.path().join("socket")).expect("a socket");
     daemon.runtime.spawn(control::serve(control, listener, CancellationToken::new()));

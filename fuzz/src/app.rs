@@ -6,9 +6,10 @@ use fleet_mcp::{
     app::{
         App, FleetAccess, Phase,
         clock::{Clock, SystemClock},
+        doctor,
         metrics::{Figures, Metrics, ProcessFigures, StoreFigures},
         ports::{
-            Reload, ReloadError, Reloaded,
+            Examine, Reload, ReloadError, Reloaded,
             sessions::{Cause, News, Order, Outcome, Report, SessionSpec, Sessions, Whose},
         },
         recorder::Recorder,
@@ -180,10 +181,16 @@ async fn tell(agent: AgentId, news: News, reports: &mpsc::Sender<Report>) {
     let _ = reports.send(Report { agent, news, receipt: None }).await;
 }
 
-/// Reloads nothing.
-pub struct NoReload;
+/// Reloads nothing, and looks at nothing.
+pub struct Nothing;
 
-impl Reload for NoReload {
+impl Examine for Nothing {
+    fn examine(self: Arc<Self>) -> std::pin::Pin<Box<dyn Future<Output = doctor::Report> + Send>> {
+        Box::pin(async { doctor::Report { good: 0, findings: Vec::new() } })
+    }
+}
+
+impl Reload for Nothing {
     fn reload(
         self: Arc<Self>,
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<Reloaded, ReloadError>> + Send>> {

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -23,9 +24,13 @@ agent = "echo"
 "#;
 const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
 
+/// How long strace may take to let go of the daemon.
+const DETACHING: Duration = Duration::from_secs(5);
+
 /// Something that the kernel does to all system calls of one kind while the value lives.
 struct Injected {
     strace: Child,
+    daemon: u32,
 }
 
 impl Injected {
@@ -43,16 +48,25 @@ impl Injected {
         let attached = lines.find(|line| line.as_ref().is_ok_and(|text| text.contains("attached")));
         assert!(attached.is_some(), "strace could not attach");
         thread::spawn(move || lines.for_each(drop));
-        Self { strace }
+        Self { strace, daemon: daemon.pid() }
     }
 }
 
 impl Drop for Injected {
+    /// Ends it in either case: asked to, it may wait for a thread that never stops for it. The kernel lets
+    /// go of what a tracer that is killed has traced.
     fn drop(&mut self) {
-        // It detaches when it is asked to end; killed, it would leave the daemon stopped.
-        let pid = nix::unistd::Pid::from_raw(self.strace.id() as i32);
-        let _ = nix::sys::signal::kill(pid, Signal::SIGTERM);
+        let send = |to: u32, signal| {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(to as i32), signal);
+        };
+        send(self.strace.id(), Signal::SIGTERM);
+        let asked = Instant::now();
+        while matches!(self.strace.try_wait(), Ok(None)) && asked.elapsed() < DETACHING {
+            thread::yield_now();
+        }
+        let _ = self.strace.kill();
         let _ = self.strace.wait();
+        send(self.daemon, Signal::SIGCONT);
     }
 }
 
