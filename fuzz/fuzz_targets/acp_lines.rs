@@ -1,6 +1,6 @@
-//! A hostile agent's lines, and orders between them: no turn ends twice or without having begun, questions
-//! open and close in pairs, each line to the agent is one line of JSON, and a receipt is fired only after
-//! everything that came of its line.
+//! A hostile agent's lines, orders between them, and daemons that take over in the middle: no turn ends twice
+//! or without having begun, questions open and close in pairs, each line to the agent is one line of JSON, and
+//! every line that was heard is told as heard.
 
 #![no_main]
 
@@ -9,19 +9,18 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use fleet_mcp::{
     agents::{
         drivers::acp::{self, Params},
-        io::{AgentIo, AgentLine, Stream},
+        io::{AgentIo, Heard, Resumed, Say, Step, Stream, What},
     },
     app::{
         clock::Clock,
-        ports::sessions::{News, Order, Permissions, Report},
+        ports::sessions::{News, Order, Permissions},
     },
-    fleet::AgentId,
 };
 use fleet_mcp_fuzz::byte;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{sync::mpsc, task::JoinHandle};
 
 struct Noon;
 
@@ -31,13 +30,20 @@ impl Clock for Noon {
     }
 }
 
+type Driver = JoinHandle<Result<(), acp::NotOpened>>;
+
 /// The fleet's end and the agent's end.
 struct World {
-    lines: mpsc::Sender<AgentLine>,
-    input: mpsc::Receiver<String>,
+    driver: Driver,
+    heard: mpsc::Sender<Heard>,
+    steps: mpsc::Receiver<Step>,
     orders: mpsc::Sender<Order>,
-    reports: mpsc::Receiver<Report>,
-    receipts: Vec<oneshot::Receiver<()>>,
+    permissions: Permissions,
+    /// The number of the newest line.
+    said: u64,
+    /// Of the newest step.
+    last: Resumed,
+    resumable: bool,
     turns: u32,
     ends: u32,
     last_request: Value,
@@ -47,9 +53,8 @@ struct World {
 
 impl World {
     async fn says(&mut self, stream: Stream, text: String) {
-        let (receipt, committed) = oneshot::channel();
-        self.receipts.push(committed);
-        let _ = self.lines.send(AgentLine { stream, text, receipt }).await;
+        self.said += 1;
+        let _ = self.heard.send(Heard { number: self.said, what: What::Line(stream, text) }).await;
         self.settle().await;
     }
 
@@ -58,32 +63,51 @@ impl World {
         self.settle().await;
     }
 
+    /// Another daemon goes on where this one was, if it can.
+    async fn take_over(&mut self) {
+        if self.resumable {
+            self.driver.abort();
+            let from = Some(self.last.clone());
+            (self.driver, self.heard, self.steps, self.orders) = start(self.permissions, from);
+            self.settle().await;
+        }
+    }
+
     /// Lets the driver work until it has nothing more to do, and takes all that it tells.
     async fn settle(&mut self) {
         let mut quiet = 0;
         while quiet < 6 {
             tokio::task::yield_now().await;
             quiet += 1;
-            while let Ok(line) = self.input.try_recv() {
+            while let Ok(step) = self.steps.try_recv() {
                 quiet = 0;
-                assert!(!line.contains('\n'));
-                let json: Value = serde_json::from_str(&line).expect("JSON");
-                if json["method"] == "session/prompt" {
-                    self.turns += 1;
-                }
-                if json["method"].is_string() && !json["id"].is_null() {
-                    self.last_request = json["id"].clone();
-                }
-            }
-            while let Ok(report) = self.reports.try_recv() {
-                quiet = 0;
-                self.told(report);
+                self.step(step);
             }
         }
     }
 
-    fn told(&mut self, report: Report) {
-        match report.news {
+    fn step(&mut self, step: Step) {
+        assert!(self.last.heard <= step.heard && step.heard <= self.said);
+        assert!(self.last.obeyed <= step.obeyed);
+        self.resumable = step.state.is_some();
+        let state = step.state.unwrap_or_default();
+        self.last = Resumed { obeyed: step.obeyed, heard: step.heard, state };
+        for say in step.says {
+            let Say::Line(line) = say else { continue };
+            assert!(!line.contains('\n'));
+            let json: Value = serde_json::from_str(&line).expect("JSON");
+            if json["method"] == "session/prompt" {
+                self.turns += 1;
+            }
+            if json["method"].is_string() && !json["id"].is_null() {
+                self.last_request = json["id"].clone();
+            }
+        }
+        step.news.into_iter().for_each(|news| self.told(news));
+    }
+
+    fn told(&mut self, news: News) {
+        match news {
             News::TurnEnded(_) => {
                 self.ends += 1;
                 assert!(self.ends <= self.turns);
@@ -97,14 +121,29 @@ impl World {
                 assert!(self.open.insert(question.id, choices).is_none());
             }
             News::Withdrawn { question } => assert!(self.open.remove(&question).is_some()),
-            News::Ended(_) => panic!("that is for the host to tell"),
+            News::Ended(_) => panic!("that is for the session to tell"),
             _ => {}
         }
-        if let Some(receipt) = report.receipt {
-            // It is the receipt of a line that is not told as dealt with before.
-            let _ = receipt.send(());
-        }
     }
+}
+
+type Ends = (Driver, mpsc::Sender<Heard>, mpsc::Receiver<Step>, mpsc::Sender<Order>);
+
+fn start(permissions: Permissions, from: Option<Resumed>) -> Ends {
+    let (heard, hears) = mpsc::channel(64);
+    let (tells, steps) = mpsc::channel(64);
+    let (orders, ordered) = mpsc::channel(8);
+    let params = Params {
+        cwd: PathBuf::from("/ws"),
+        resume: None,
+        permissions,
+        mode: None,
+        model: None,
+        fleet: None,
+        clock: Arc::new(Noon),
+    };
+    let io = AgentIo { heard: hears, steps: tells };
+    (tokio::spawn(acp::drive(io, params, from, ordered)), heard, steps, orders)
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -120,27 +159,16 @@ async fn play(data: &[u8]) {
         _ => Permissions::Ask,
     };
     let opened = byte(&mut data) % 4 != 0;
-    let (lines, heard) = mpsc::channel(64);
-    let (input, written) = mpsc::channel(512);
-    let (orders, ordered) = mpsc::channel(8);
-    let (told, reports) = mpsc::channel(64);
-    let params = Params {
-        agent: AgentId(7),
-        cwd: PathBuf::from("/ws"),
-        resume: None,
-        permissions,
-        mode: None,
-        model: None,
-        fleet: None,
-        clock: Arc::new(Noon),
-    };
-    let driver = tokio::spawn(acp::drive(AgentIo { lines: heard, input }, params, ordered, told));
+    let (driver, heard, steps, orders) = start(permissions, None);
     let mut world = World {
-        lines,
-        input: written,
+        driver,
+        heard,
+        steps,
         orders,
-        reports,
-        receipts: Vec::new(),
+        permissions,
+        said: 0,
+        last: Resumed { obeyed: 0, heard: 0, state: String::new() },
+        resumable: false,
         turns: 0,
         ends: 0,
         last_request: Value::Null,
@@ -157,6 +185,7 @@ async fn play(data: &[u8]) {
         match line {
             b"P" => world.orders(Order::Prompt { text: "work".to_owned() }).await,
             b"C" => world.orders(Order::Cancel).await,
+            b"T" => world.take_over().await,
             [b'A', rest @ ..] => {
                 let Some((question, choices)) = world.open.pop_first() else { continue };
                 let choice = String::from_utf8_lossy(rest).into_owned();
@@ -180,16 +209,12 @@ async fn play(data: &[u8]) {
         }
     }
     assert!(world.turns - world.ends <= 1);
-    let World { lines, orders, mut reports, mut receipts, input, .. } = world;
-    drop((lines, orders, input));
-    while let Some(report) = reports.recv().await {
-        if let Some(receipt) = report.receipt {
-            let _ = receipt.send(());
-        }
+    let World { driver, heard, mut steps, orders, said, mut last, .. } = world;
+    drop((heard, orders));
+    while let Some(step) = steps.recv().await {
+        last.heard = last.heard.max(step.heard);
     }
-    let _ = driver.await.expect("it ends by itself");
-    for receipt in &mut receipts {
-        let waits = matches!(receipt.try_recv(), Err(oneshot::error::TryRecvError::Empty));
-        assert!(!waits, "a host would keep this line for ever");
+    if driver.await.expect("it ends by itself").is_ok() {
+        assert_eq!(last.heard, said, "a host would keep a line for ever");
     }
 }

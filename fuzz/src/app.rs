@@ -10,7 +10,9 @@ use fleet_mcp::{
         metrics::{Figures, Metrics, ProcessFigures, StoreFigures},
         ports::{
             Examine, Reload, ReloadError, Reloaded,
-            sessions::{Cause, News, Order, Outcome, Report, SessionSpec, Sessions, Whose},
+            sessions::{
+                Cause, News, Order, Outcome, Report, Retake, Retaken, SessionSpec, Sessions, Whose,
+            },
         },
         recorder::Recorder,
         settings::PrimarySource,
@@ -154,6 +156,12 @@ impl Sessions for NoProcesses {
         false
     }
 
+    fn retake(&self, _: AgentId, _: Retake, _: mpsc::Sender<Report>) -> Retaken {
+        Retaken::Gone
+    }
+
+    fn release_rest(&self) {}
+
     fn let_go(&self) {}
 }
 
@@ -178,7 +186,7 @@ async fn session(agent: AgentId, mut orders: mpsc::Receiver<Order>, reports: mps
 
 async fn tell(agent: AgentId, news: News, reports: &mpsc::Sender<Report>) {
     // Nobody hears it once the daemon ends.
-    let _ = reports.send(Report { agent, news, receipt: None }).await;
+    let _ = reports.send(Report::of(agent, news)).await;
 }
 
 /// Reloads nothing, and looks at nothing.
