@@ -3,10 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Call, Effect, Verb,
-    wire::{AgentSummary, Paging},
-};
+use super::{Call, Effect, Verb, wire::AgentSummary};
 use crate::{
     app::{error::FleetError, fleet::AgentFilter, ports::fleet_store::Page},
     auth::Scope,
@@ -26,26 +23,41 @@ pub(crate) struct Input {
     #[serde(default)]
     #[schemars(with = "String", length(max = 64))]
     project_filter: Option<String>,
-    /// Page number (1-indexed)
-    #[serde(default = "first_page")]
-    #[schemars(range(min = 1))]
-    page: u32,
-    /// Agents per page (max 100); all of them on one page if it is left out
+    /// Page number (1-indexed); without it and `page_size`, all agents are listed
+    #[serde(default)]
+    #[schemars(with = "u32", range(min = 1))]
+    page: Option<u32>,
+    /// Agents per page (max 100)
     #[serde(default)]
     #[schemars(with = "u32", range(min = 1, max = 100))]
     page_size: Option<u32>,
 }
 
+/// Of a page, unless it is said.
+const PAGE_SIZE: u32 = 100;
+
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
     /// The agents, by name
     agents: Vec<AgentSummary>,
-    #[serde(flatten)]
-    paging: Paging,
-}
-
-fn first_page() -> u32 {
-    1
+    /// How many there are on all pages
+    total_count: u64,
+    /// This page, from 1; absent, as all that is below, unless a page was asked for
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
+    page: Option<u32>,
+    /// Agents a page
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
+    page_size: Option<u32>,
+    /// Whether there is a page after it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    has_next_page: Option<bool>,
+    /// Whether there is a page before it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    has_previous_page: Option<bool>,
 }
 
 impl Verb for ListAgents {
@@ -60,15 +72,20 @@ impl Verb for ListAgents {
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let filter = AgentFilter { status: input.status_filter, project: input.project_filter };
-        let page = input.page_size.map(|size| Page { number: input.page, size });
+        let page = (input.page.is_some() || input.page_size.is_some()).then(|| Page {
+            number: input.page.unwrap_or(1),
+            size: input.page_size.unwrap_or(PAGE_SIZE),
+        });
         let found = call.fleet().list_agents(&filter, page)?;
-        let (number, size) = match page {
-            Some(page) => (page.number, page.size),
-            None => (1, u32::try_from(found.total).unwrap_or(u32::MAX)),
-        };
+        let total_count = found.total;
+        let has_next = |page: Page| u64::from(page.number) * u64::from(page.size) < total_count;
         Ok(Output {
             agents: found.items.iter().map(|member| (&**member).into()).collect(),
-            paging: Paging::of(found.total, number, size),
+            total_count,
+            page: page.map(|page| page.number),
+            page_size: page.map(|page| page.size),
+            has_next_page: page.map(has_next),
+            has_previous_page: page.map(|page| page.number > 1),
         })
     }
 }

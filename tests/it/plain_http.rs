@@ -91,6 +91,25 @@ fn get_and_post_answer_alike_with_the_tools_result() {
 }
 
 #[test]
+fn a_page_of_agents_is_told_when_one_was_asked_for() {
+    let fleet = Fleet::start();
+    let page = |number: u32, size: u32| {
+        json!({
+            "agents": [], "total_count": 0, "page": number, "page_size": size,
+            "has_next_page": false, "has_previous_page": number > 1,
+        })
+    };
+
+    assert_eq!(result(&fleet.get("/mcp/list_agents?page_size=2")), page(1, 2));
+    assert_eq!(result(&fleet.get("/mcp/list_agents?page=3")), page(3, 100));
+    for (query, limit) in [("page=0", "1"), ("page_size=0", "1"), ("page_size=101", "100")] {
+        let refused = fleet.get(&format!("/mcp/list_agents?{query}"));
+        assert_eq!(refused.status, 400, "{query}");
+        assert!(refused.body.contains(limit), "{query}: {}", refused.body);
+    }
+}
+
+#[test]
 fn roles_are_told_with_the_projects_own_spelling() {
     let fleet = Fleet::start();
     let role = |name: &str, description: &str, project: &str| {

@@ -88,10 +88,14 @@ fn the_form_for_curl_works_as_printed() {
     let daemon = TestDaemon::start();
     let token = daemon.token();
     let lines = form(&daemon, &["curl"]);
+    let agent = ["agent", "create", "sony", "begin", "--project", "scratch", "--role", "demo"];
+    assert!(daemon.fleetctl(&agent).status.success());
+    assert!(daemon.fleetctl(&["agent", "wait", "sony"]).status.success());
 
     let script = format!("export FLEET_MCP_TOKEN={token}\n{}", lines.replace("curl ", "curl -sf "));
     let output = crate::support::sh(&script);
 
-    assert!(stdout(&output).contains(r#""total_count":0"#), "{output:?}");
-    assert!(stdout(&output).contains(r#""status":"healthy""#), "{output:?}");
+    for answer in [r#""total_count":1"#, r#""state":"done""#, r#""status":"healthy""#] {
+        assert!(stdout(&output).contains(answer), "{answer}: {output:?}");
+    }
 }

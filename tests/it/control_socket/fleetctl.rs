@@ -171,7 +171,7 @@ fn wrong_usage_is_exit_2_and_says_what_is_right() {
     for (arguments, words) in [
         (&[][..], "Usage: fleetctl"),
         (&["rotat"], "unrecognized subcommand 'rotat'"),
-        (&["client-config", "emacs"], "possible values: claude-code, codex"),
+        (&["client-config", "emacs"], "possible values: claude-code, claude-desktop, codex"),
         (&["completions", "tcl"], "possible values: bash"),
         (&["status", "--jsno"], "unexpected argument '--jsno'"),
         (&["token"], "Usage: fleetctl token"),
