@@ -108,7 +108,7 @@ impl Conversation {
             turn: None,
             questions: Questions::new(now),
             narrator: Narrator::new(params.cwd.clone()),
-            spending: Spending::default(),
+            spending: Spending::new(),
             noise: Noise::default(),
             wishes: Wishes::new(params),
         }

@@ -19,6 +19,7 @@ use super::{
     FleetServer, Params,
     conversation::{Conversation, Sent, notice},
     settings::{Change, Settings},
+    spending::Spending,
     words::{self, clip},
 };
 use crate::app::ports::sessions::{News, Permissions};
@@ -99,12 +100,14 @@ impl Conversation {
         match self.wishes.resume.clone() {
             None => self.new_session(),
             Some(session) if can_resume => {
+                self.spending.resume();
                 let request =
                     ResumeSessionRequest::new(session.clone(), cwd).mcp_servers(self.servers());
                 self.request(Sent::Resume(session), AGENT_METHOD_NAMES.session_resume, &request);
             }
             Some(session) if can_load => {
                 self.replays = true;
+                self.spending.resume();
                 let request =
                     LoadSessionRequest::new(session.clone(), cwd).mcp_servers(self.servers());
                 self.request(Sent::Load(session), AGENT_METHOD_NAMES.session_load, &request);
@@ -114,6 +117,7 @@ impl Conversation {
     }
 
     fn new_session(&mut self) {
+        self.spending = Spending::new();
         let request = NewSessionRequest::new(self.wishes.cwd.clone()).mcp_servers(self.servers());
         self.request(Sent::New, AGENT_METHOD_NAMES.session_new, &request);
     }
