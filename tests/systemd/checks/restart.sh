@@ -55,6 +55,8 @@ check_call_that_waits_is_answered_at_once_that_the_task_is_still_running() {
   is 'the answer' 200 "$(tail -n 1 "$scratch/status")"
   box cat /tmp/waited
   is 'the state' running "$(box jq -r .state /tmp/waited)"
+  # And that was the truth: nothing was interrupted.
+  is 'the state after the restart' running "$(ctl agent show --json waited | jq -r .agent.task.state)"
   forget waited
 }
 
