@@ -11,13 +11,13 @@ pub(crate) struct AnswerAgent;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Name of the agent
+    /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
-    /// The answer: the id or the kind of one of the choices, such as `allow_once` or `reject_once`
+    /// The id or the kind of one of the question's choices, such as `allow_once` or `reject_once`
     #[schemars(length(min = 1, max = 256))]
     choice: String,
-    /// The question's id; the present question if it is left out
+    /// The question's id, so that no other is answered; the present question by default
     #[serde(default)]
     #[schemars(with = "String", length(min = 1, max = 256))]
     question_id: Option<String>,
@@ -25,17 +25,16 @@ pub(crate) struct Input {
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agent
     agent_name: String,
-    /// What was done, and what to call next
     message: String,
 }
 
 impl Verb for AnswerAgent {
     const NAME: &'static str = "answer_agent";
     const TITLE: &'static str = "Answer agent";
-    const DESCRIPTION: &'static str = "Answer the question that an agent waits with (show_agent and wait_for_agent have it). \
-        Ask a person first: nobody knows that what the agent wants to do is safe.";
+    const DESCRIPTION: &'static str = "Answer the question that an agent waits with; wait_for_agent and show_agent have it. \
+        Show it to a person first: nobody knows that what the agent wants to do is safe. Next: \
+        wait_for_agent.";
     const SCOPE: Scope = Scope::Task;
     const EFFECT: Effect = Effect::Changes;
     type Input = Input;

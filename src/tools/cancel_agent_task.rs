@@ -11,24 +11,23 @@ pub(crate) struct CancelAgentTask;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Name of the agent whose task to cancel
+    /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agent
     agent_name: String,
-    /// What was done
     message: String,
 }
 
 impl Verb for CancelAgentTask {
     const NAME: &'static str = "cancel_agent_task";
     const TITLE: &'static str = "Cancel task";
-    const DESCRIPTION: &'static str = "Cancel the current task of a busy agent. The agent is told to stop; if it does not \
-        within a few seconds, its program is ended.";
+    const DESCRIPTION: &'static str = "Cancel the task of a busy agent, because it goes wrong or is no longer wanted. The agent \
+        is told to stop; after a few seconds its program is ended. The agent stays. Next: \
+        wait_for_agent until it is idle, then start_agent_task.";
     const SCOPE: Scope = Scope::Task;
     const EFFECT: Effect = Effect::Destroys;
     type Input = Input;

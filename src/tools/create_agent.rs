@@ -11,16 +11,17 @@ pub(crate) struct CreateAgent;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Unique short agent name (e.g., sony, papi): a-z, 0-9 and hyphens
+    /// A short name that no agent has yet, such as `sony`: a-z, 0-9 and hyphens, which neither begin nor end it
     #[schemars(length(min = 1, max = 32))]
     name: String,
-    /// Project name
+    /// The project, by its name in `list_agent_projects`
     #[schemars(length(min = 1, max = 64))]
     project: String,
-    /// Task description defining objectives and constraints
+    /// What is to be done: the goal, the limits and how to tell that it is reached; the agent sees nothing
+    /// of this conversation
     #[schemars(length(min = 1, max = 65536))]
     task: String,
-    /// Agent role; the project's default role if it is left out
+    /// The role, by its name in `list_agent_roles`; by default the project's default role
     #[serde(default)]
     #[schemars(with = "String", length(min = 1, max = 64))]
     role: Option<String>,
@@ -28,18 +29,16 @@ pub(crate) struct Input {
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The new agent
     agent: AgentDetails,
-    /// What was done, and what to call next
     message: String,
 }
 
 impl Verb for CreateAgent {
     const NAME: &'static str = "create_agent";
     const TITLE: &'static str = "Create agent";
-    const DESCRIPTION: &'static str = "Create a new agent with a workspace of its own and give it its first task. \
-        list_agent_projects and list_agent_roles say what there is to choose from. Returns at once: \
-        wait_for_agent tells when the task has ended.";
+    const DESCRIPTION: &'static str = "Create an agent with a workspace of its own and give it its first task. Use it when \
+        list_agents shows no idle agent that fits; list_agent_projects and list_agent_roles have \
+        what to choose from. Returns at once. Next: wait_for_agent.";
     const SCOPE: Scope = Scope::Manage;
     const EFFECT: Effect = Effect::Changes;
     type Input = Input;

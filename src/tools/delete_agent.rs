@@ -14,14 +14,13 @@ pub(crate) struct DeleteAgent;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Name of the agent to delete
+    /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agent
     agent_name: String,
     /// Whether it is gone; if not, that takes longer and goes on
     deleted: bool,
@@ -33,16 +32,15 @@ pub(crate) struct Output {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     kept_workspace: Option<String>,
-    /// What was done, and how to get the work
     message: String,
 }
 
 impl Verb for DeleteAgent {
     const NAME: &'static str = "delete_agent";
     const TITLE: &'static str = "Delete agent";
-    const DESCRIPTION: &'static str = "Delete an agent, whatever it is doing: its program is ended, and its workspace and \
-        its history are removed. Work on a repository is published on the agent's branch first: the answer \
-        has the git fetch that gets it. What can't be published is kept in the workspace.";
+    const DESCRIPTION: &'static str = "Delete an agent that is no longer needed, whatever it is doing: its program, workspace \
+        and history go. Its branch is published first, and the answer has the git fetch that \
+        gets it; what can't be published is kept. To keep the agent, use publish_agent.";
     const SCOPE: Scope = Scope::Manage;
     const EFFECT: Effect = Effect::Destroys;
     type Input = Input;

@@ -14,27 +14,23 @@ pub(crate) struct Input {}
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The projects, by name
     projects: Vec<Project>,
-    /// How many there are
     total_count: usize,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Project {
-    /// The project's identity: its name
     id: String,
     /// What `create_agent` takes as `project`
     name: String,
-    /// What the project is about
     description: String,
 }
 
 impl Verb for ListAgentProjects {
     const NAME: &'static str = "list_agent_projects";
     const TITLE: &'static str = "List projects";
-    const DESCRIPTION: &'static str = "List all available projects that agents can work on. \
-        list_agent_roles has the roles that one of them offers.";
+    const DESCRIPTION: &'static str = "List the projects that agents can work on. Use it before create_agent. Next: \
+        list_agent_roles for the roles that one of them offers.";
     const SCOPE: Scope = Scope::Read;
     const EFFECT: Effect = Effect::Reads;
     type Input = Input;

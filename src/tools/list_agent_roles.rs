@@ -11,32 +11,25 @@ pub(crate) struct ListAgentRoles;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Project name to query roles for
+    /// The project, by its name in `list_agent_projects`
     #[schemars(length(min = 1, max = 64))]
     project: String,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The roles, by name
     roles: Vec<Role>,
-    /// The project, in its own spelling
     project_name: String,
-    /// How many roles there are
     total_count: usize,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct Role {
-    /// The role's identity: its name
     id: String,
     /// What `create_agent` takes as `role`
     name: String,
-    /// How an agent in this role works
     description: String,
-    /// The identity of the project
     project_id: String,
-    /// The name of the project
     project_name: String,
     /// Whether it is chosen when no role is named
     default: bool,
@@ -45,7 +38,8 @@ struct Role {
 impl Verb for ListAgentRoles {
     const NAME: &'static str = "list_agent_roles";
     const TITLE: &'static str = "List roles";
-    const DESCRIPTION: &'static str = "List all available roles for a specific project.";
+    const DESCRIPTION: &'static str = "List the roles that a project offers: how an agent in each works. Use it before \
+        create_agent, unless the default role will do. Next: create_agent.";
     const SCOPE: Scope = Scope::Read;
     const EFFECT: Effect = Effect::Reads;
     type Input = Input;

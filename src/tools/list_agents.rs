@@ -14,20 +14,20 @@ pub(crate) struct ListAgents;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Only agents with this status: pending, starting, idle, busy, stopping, stopped, failed,
-    /// canceling, canceled, deleting or deleted
+    /// Only agents with this status, such as `idle`: pending, starting, idle, busy, stopping, stopped, failed,
+    /// canceling, canceled, deleting or deleted; any by default
     #[serde(default)]
     #[schemars(with = "String", length(max = 32))]
     status_filter: Option<String>,
-    /// Only agents of this project
+    /// Only agents of this project; of all by default
     #[serde(default)]
     #[schemars(with = "String", length(max = 64))]
     project_filter: Option<String>,
-    /// Page number (1-indexed); without it and `page_size`, all agents are listed
+    /// The page, from 1; all agents on one by default, unless `page_size` is given
     #[serde(default)]
     #[schemars(with = "u32", range(min = 1))]
     page: Option<u32>,
-    /// Agents per page (max 100)
+    /// Agents a page; 100 by default, if `page` is given
     #[serde(default)]
     #[schemars(with = "u32", range(min = 1, max = 100))]
     page_size: Option<u32>,
@@ -38,23 +38,18 @@ const PAGE_SIZE: u32 = 100;
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agents, by name
     agents: Vec<AgentSummary>,
-    /// How many there are on all pages
     total_count: u64,
-    /// This page, from 1; absent, as all that is below, unless a page was asked for
+    /// Absent, as all that is below, unless a page was asked for
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32")]
     page: Option<u32>,
-    /// Agents a page
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u32")]
     page_size: Option<u32>,
-    /// Whether there is a page after it
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]
     has_next_page: Option<bool>,
-    /// Whether there is a page before it
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]
     has_previous_page: Option<bool>,
@@ -63,8 +58,9 @@ pub(crate) struct Output {
 impl Verb for ListAgents {
     const NAME: &'static str = "list_agents";
     const TITLE: &'static str = "List agents";
-    const DESCRIPTION: &'static str = "List all agents in the fleet with optional filtering. \
-        Use it first, to see who is idle; show_agent has the details of one.";
+    const DESCRIPTION: &'static str = "List the agents of the fleet. Use it first, to see who is idle and who waits for an \
+        answer. Next: start_agent_task for an idle one, show_agent for one that waits, \
+        create_agent if none fits.";
     const SCOPE: Scope = Scope::Read;
     const EFFECT: Effect = Effect::Reads;
     type Input = Input;

@@ -250,6 +250,40 @@ mod tests {
     }
 
     #[test]
+    fn each_description_is_short_and_names_the_tools_around_it() {
+        for tool in TOOLS.iter() {
+            let text = tool.description;
+            assert!(text.chars().count() <= 300 && text.ends_with('.'), "{text}");
+            let named = TOOLS.iter().filter(|other| text.contains(other.name)).count();
+            assert!(named > 0, "{}: what comes next?", tool.name);
+            let words = text.split(|c: char| c != '_' && !c.is_ascii_lowercase());
+            for word in words.filter(|word| word.contains('_')) {
+                assert!(
+                    TOOLS.iter().any(|tool| tool.name == word) || word == "page_size",
+                    "{word}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn each_argument_says_what_it_is_what_it_is_without_it_and_its_bounds() {
+        for tool in TOOLS.iter() {
+            let required = tool.input.get("required").and_then(Value::as_array);
+            let arguments = tool.input.get("properties").and_then(Value::as_object);
+            for (name, schema) in arguments.into_iter().flatten() {
+                let of = format!("{} {name}: {schema}", tool.name);
+                let text = schema["description"].as_str().unwrap_or_else(|| panic!("{of}"));
+                let required = required.is_some_and(|all| all.contains(&name.as_str().into()));
+                let default = schema.get("default").is_some() || text.contains("by default");
+                assert_ne!(required, default, "{of}");
+                let bounds = ["minLength", "maxLength", "minimum", "maximum"];
+                assert!(bounds.iter().any(|bound| schema.get(bound).is_some()), "{of}");
+            }
+        }
+    }
+
+    #[test]
     fn what_an_answer_may_leave_out_is_not_required() {
         let tool = TOOLS.iter().find(|tool| tool.name == "show_agent").unwrap();
 

@@ -11,28 +11,26 @@ pub(crate) struct PublishAgent;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Name of the agent whose work to publish
+    /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agent
     agent_name: String,
     /// Where its work is
     #[serde(flatten)]
     publication: Publication,
-    /// What was done, and what is missing
     message: String,
 }
 
 impl Verb for PublishAgent {
     const NAME: &'static str = "publish_agent";
     const TITLE: &'static str = "Publish work";
-    const DESCRIPTION: &'static str = "Publish an agent's branch in its project's bare repository on the server, without \
-        ending the agent, and answer the git fetch that gets it. While a task runs only what the agent has committed is \
-        published; else what it left uncommitted is committed first.";
+    const DESCRIPTION: &'static str = "Publish an agent's branch in a bare repository on the server; the answer has the git \
+        fetch that gets it. Use it once wait_for_agent says done: then uncommitted work is \
+        committed first. While a task runs, only commits are published. The agent stays.";
     const SCOPE: Scope = Scope::Task;
     const EFFECT: Effect = Effect::Changes;
     type Input = Input;

@@ -11,24 +11,23 @@ pub(crate) struct RestartAgent;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Name of the agent to restart
+    /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agent
     agent: AgentDetails,
-    /// What was done
     message: String,
 }
 
 impl Verb for RestartAgent {
     const NAME: &'static str = "restart_agent";
     const TITLE: &'static str = "Restart agent";
-    const DESCRIPTION: &'static str = "End an agent's program and start it anew in the same workspace, with the same \
-        conversation if the program can resume it. A running task is canceled.";
+    const DESCRIPTION: &'static str = "End an agent's program and start it anew in the same workspace, with its conversation if \
+        the program can resume it. Use it when an agent hangs; a running task is canceled. Next: \
+        wait_for_agent until it is idle, then start_agent_task.";
     const SCOPE: Scope = Scope::Manage;
     const EFFECT: Effect = Effect::Destroys;
     type Input = Input;

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Effect, Verb, wire::AgentDetails};
+use super::{
+    Call, Effect, Verb,
+    wire::{AgentDetails, Task},
+};
 use crate::{app::error::FleetError, auth::Scope};
 
 pub(crate) struct ShowAgent;
@@ -11,28 +14,40 @@ pub(crate) struct ShowAgent;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Name of the agent to retrieve
+    /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agent
-    agent: AgentDetails,
+    agent: Agent,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Agent {
+    #[serde(flatten)]
+    details: AgentDetails,
+    /// Absent before the first
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Task")]
+    task: Option<Task>,
 }
 
 impl Verb for ShowAgent {
     const NAME: &'static str = "show_agent";
     const TITLE: &'static str = "Show agent";
-    const DESCRIPTION: &'static str = "Show detailed information about a specific agent. \
-        list_agents has the names.";
+    const DESCRIPTION: &'static str = "Show one agent: its status, its newest task, how that ended, and what it asks if it \
+        waits for an answer. Next: answer_agent for the question, show_agent_log for what it \
+        said, start_agent_task if it is idle.";
     const SCOPE: Scope = Scope::Read;
     const EFFECT: Effect = Effect::Reads;
     type Input = Input;
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        Ok(Output { agent: (&*call.fleet().show_agent(&input.agent_name)?).into() })
+        let member = call.fleet().show_agent(&input.agent_name)?;
+        let task = member.task.as_ref().map(Into::into);
+        Ok(Output { agent: Agent { details: (&*member).into(), task } })
     }
 }

@@ -17,14 +17,14 @@ pub(crate) struct ShowAgentTaskHistory;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Name of the agent to query
+    /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
-    /// Page number (1-indexed)
+    /// The page, from 1, the newest
     #[serde(default = "first_page")]
     #[schemars(range(min = 1))]
     page: u32,
-    /// Items per page (max 100)
+    /// Tasks a page
     #[serde(default = "page_size")]
     #[schemars(range(min = 1, max = 100))]
     page_size: u32,
@@ -32,9 +32,7 @@ pub(crate) struct Input {
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agent
     agent_name: String,
-    /// The entries, newest first
     tasks: Vec<Task>,
     #[serde(flatten)]
     paging: Paging,
@@ -51,8 +49,8 @@ fn page_size() -> u32 {
 impl Verb for ShowAgentTaskHistory {
     const NAME: &'static str = "show_agent_task_history";
     const TITLE: &'static str = "Show task history";
-    const DESCRIPTION: &'static str =
-        "Show paginated task history for an agent ordered by created_at descending (newest first).";
+    const DESCRIPTION: &'static str = "Show an agent's tasks and how they ended, newest first. Use it to see what an agent has \
+        worked on before; show_agent has the newest task alone, show_agent_log the conversation.";
     const SCOPE: Scope = Scope::Read;
     const EFFECT: Effect = Effect::Reads;
     type Input = Input;

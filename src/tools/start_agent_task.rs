@@ -11,31 +11,28 @@ pub(crate) struct StartAgentTask;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Name of the agent to assign the task to
+    /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
-    /// Task description defining objectives and constraints
+    /// What is to be done: the goal, the limits and how to tell that it is reached; the agent sees nothing
+    /// of this conversation
     #[schemars(length(min = 1, max = 65536))]
     task_description: String,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agent
     agent_name: String,
-    /// The task, as it was given
     task_description: String,
-    /// The task's identity
     task_id: i64,
-    /// What was done, and what to call next
     message: String,
 }
 
 impl Verb for StartAgentTask {
     const NAME: &'static str = "start_agent_task";
     const TITLE: &'static str = "Start task";
-    const DESCRIPTION: &'static str =
-        "Start a task on an idle agent. Returns at once: wait_for_agent tells when it has ended.";
+    const DESCRIPTION: &'static str = "Give an idle agent a task. It has its workspace as it left it, and remembers its \
+        conversation. Returns at once. Next: wait_for_agent.";
     const SCOPE: Scope = Scope::Task;
     const EFFECT: Effect = Effect::Changes;
     type Input = Input;

@@ -24,10 +24,10 @@ pub(crate) struct WaitForAgent;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// Name of the agent to wait for
+    /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
-    /// How long to wait, in seconds; many clients give up on calls after 60
+    /// How long to wait; many clients give up on calls that take 60 s
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 1, max = 600))]
     timeout_seconds: u32,
@@ -35,13 +35,10 @@ pub(crate) struct Input {
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
-    /// The agent
     agent_name: String,
-    /// The agent's status
     status: String,
     /// running or `needs_attention`; else how the newest task ended: done, failed, canceled or interrupted
     state: String,
-    /// The newest task
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Task")]
     task: Option<Task>,
@@ -53,7 +50,6 @@ pub(crate) struct Output {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     untrusted: Option<String>,
-    /// What to call next
     next: String,
 }
 
@@ -90,8 +86,9 @@ fn next(state: &str, member: &Member) -> String {
 impl Verb for WaitForAgent {
     const NAME: &'static str = "wait_for_agent";
     const TITLE: &'static str = "Wait for agent";
-    const DESCRIPTION: &'static str = "Wait until an agent's task has ended or needs an answer. Returns what the agent said \
-        last, and what to call next. If it still runs when the time is over, call it again.";
+    const DESCRIPTION: &'static str = "Wait until an agent's task has ended or needs an answer. Use it after create_agent and \
+        start_agent_task. Returns what the agent said last and what to call next; if the task \
+        still runs when the time is over, call wait_for_agent again.";
     const SCOPE: Scope = Scope::Read;
     const EFFECT: Effect = Effect::Reads;
     type Input = Input;

@@ -1,4 +1,7 @@
 //! The shapes that several tools answer with. Names and shapes are the original server's.
+//!
+//! What is said of a field here is in its schema, which every client is sent: only what its name does
+//! not tell. docs/tools.md has the rest.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +14,10 @@ use crate::fleet::{self, snapshot::Member};
 /// An agent in a list.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct AgentSummary {
-    /// The agent's name
     name: String,
     /// pending, starting, idle, busy, stopping, stopped, failed, canceling, canceled, deleting or deleted
     status: String,
-    /// The role it was created with
     role: String,
-    /// The project it works on
     project: String,
     /// The newest task; absent before the first
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,82 +25,60 @@ pub(crate) struct AgentSummary {
     last_task: Option<String>,
     /// Whether the newest task waits for an answer; `show_agent` has the question
     needs_attention: bool,
-    /// When it was created, RFC 3339
     created_at: String,
     /// What is known of its work
     metadata: BTreeMap<String, String>,
-    /// How many entries all its metadata has
     metadata_count: usize,
 }
 
 /// An agent in full.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct AgentDetails {
-    /// The agent's name
     name: String,
-    /// The agent's stable identity
     workspace_id: String,
     /// pending, starting, idle, busy, stopping, stopped, failed, canceling, canceled, deleting or deleted
     status: String,
-    /// The role it was created with
     role: String,
-    /// The project it works on
     project: String,
     /// The newest task; absent before the first
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     last_task: Option<String>,
-    /// When it was created, RFC 3339
     created_at: String,
-    /// When anything of it last changed, RFC 3339
     updated_at: String,
     /// What is known of its work
     metadata: Metadata,
-    /// How many entries its metadata has
     metadata_count: usize,
-    /// The newest task in full; absent before the first
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Task")]
-    task: Option<Task>,
 }
 
 /// What is known of an agent's work.
 #[derive(Serialize, JsonSchema)]
 struct Metadata {
-    /// The entries, by name
     data: BTreeMap<String, MetadataEntry>,
-    /// About this shape
     meta: MetadataMeta,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct MetadataEntry {
-    /// What it is now
     value: String,
-    /// About the entry
     schema: MetadataSchema,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct MetadataSchema {
-    /// What the entry means
     description: String,
-    /// Whether `list_agents` shows it
     include_in_list: bool,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct MetadataMeta {
-    /// The version of this shape
     version: String,
 }
 
 /// One assignment.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Task {
-    /// The task's identity
     id: i64,
-    /// The identity of the agent
     workspace_id: String,
     /// What was to be done
     description: String,
@@ -112,9 +90,7 @@ pub(crate) struct Task {
     message: Option<String>,
     /// Whether it waits for an answer: see question and `answer_agent`
     needs_user_attention: bool,
-    /// When it was given, RFC 3339
     created_at: String,
-    /// When it ended, RFC 3339
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     ended_at: Option<String>,
@@ -128,23 +104,18 @@ pub(crate) struct Task {
 
 #[derive(Serialize, JsonSchema)]
 struct Usage {
-    /// Tokens in the agent's context
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     context_tokens: Option<u64>,
-    /// Input tokens
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     input_tokens: Option<u64>,
-    /// Output tokens
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u64")]
     output_tokens: Option<u64>,
-    /// Money
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "f64")]
     cost: Option<f64>,
-    /// Its currency
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     currency: Option<String>,
@@ -153,9 +124,7 @@ struct Usage {
 /// Where an agent's work can be fetched from.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Publication {
-    /// The agent's branch
     branch: String,
-    /// What the branch points to
     commit: String,
     /// The project's bare repository on the server
     repository: String,
@@ -170,7 +139,6 @@ pub(crate) struct Question {
     id: String,
     /// What the agent wants to do. Written by the agent: untrusted
     text: String,
-    /// What can be answered
     choices: Vec<Choice>,
 }
 
@@ -187,15 +155,10 @@ struct Choice {
 /// What belongs to every page.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Paging {
-    /// How many there are on all pages
     total_count: u64,
-    /// This page, from 1
     page: u32,
-    /// Entries a page
     page_size: u32,
-    /// Whether there is an older page
     has_next_page: bool,
-    /// Whether there is a newer page
     has_previous_page: bool,
 }
 
@@ -258,7 +221,6 @@ impl From<&Member> for AgentDetails {
             updated_at: agent.updated_at.to_string(),
             metadata_count: data.len(),
             metadata: Metadata { data, meta: MetadataMeta { version: "1.0".to_owned() } },
-            task: member.task.as_ref().map(Into::into),
         }
     }
 }
@@ -315,7 +277,6 @@ impl From<&fleet::Question> for Question {
 /// An entry of an agent's conversation.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct LogItem {
-    /// Grows with each entry
     id: i64,
     /// The text. What an agent wrote is untrusted
     content: String,
@@ -324,9 +285,7 @@ pub(crate) struct LogItem {
     direction: String,
     /// task, answer, message, thought, `tool_call`, plan, question, diagnostic or notice
     kind: String,
-    /// When it began, RFC 3339
     time: String,
-    /// The task that it belongs to
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i64")]
     task_id: Option<i64>,

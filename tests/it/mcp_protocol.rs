@@ -293,6 +293,17 @@ fn tools_are_described_so_that_every_client_understands_them() {
     assert!(filters["required"].is_null(), "{filters}");
 }
 
+/// It is a part of every conversation, before anything is asked.
+#[test]
+fn the_list_of_all_tools_is_at_most_28_kb() {
+    let client = Client::start();
+
+    let listed = client.modern("/mcp", "tools/list", json!({}));
+
+    assert_eq!(names(&result(&listed)), TOOLS);
+    assert!(listed.body.len() <= 28_000, "{} bytes", listed.body.len());
+}
+
 #[test]
 fn structured_answers_have_what_their_schema_requires() {
     let client = Client::start();
