@@ -39,7 +39,7 @@ kinds! {
     WOULD_REFUSE "would_refuse" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a02" Refusals
         "A request was passed that would be refused if authentication were on."
     REFUSALS_SUMMED_UP "refusals_summed_up" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a03" Refusals
-        "More requests of one source were refused than get entries of their own."
+        "More requests of one source, or of all, were refused than get entries of their own."
     REQUEST_REFUSED "request_refused" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a04" Refusals
         "A request was refused with 403 for its Host or Origin."
     TOKEN_CREATED "token_created" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a05" Audit
