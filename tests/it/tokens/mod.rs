@@ -1,6 +1,7 @@
 //! Named tokens of a real daemon: what they allow, how they end, and who has not moved yet.
 
 mod agents;
+mod brute_force;
 mod elsewhere;
 mod endings;
 mod file;
