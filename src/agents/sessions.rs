@@ -81,6 +81,9 @@ pub trait Drivers: Send + Sync + 'static {
         orders: mpsc::Receiver<Order>,
         from: Option<Resumed>,
     ) -> Driving<Result<(), String>>;
+
+    /// A session that had outlived the former daemon can't be gone on with; what it was given is void.
+    fn not_resumed(&self, spec: &SessionSpec);
 }
 
 /// Sessions on this machine.
@@ -308,6 +311,7 @@ impl Inner {
         let (mut link, io, from) = match resumed {
             Ok(resumed) => resumed,
             Err(why) => {
+                self.drivers.not_resumed(&spec);
                 gone.await;
                 return Cause::NotResumed(why);
             }

@@ -36,7 +36,6 @@ use crate::{
         tokens::Tokens,
     },
     exit::Exit,
-    fleet::AgentName,
     log,
     stores::FleetDb,
     systemd::{
@@ -80,7 +79,7 @@ pub(super) fn revive(
     };
     let listeners = Arc::clone(&access.listeners);
     let drivers = Speakers { clock: Arc::clone(clock), access };
-    let sessions = LocalSessions::new(&state_dir, Arc::clone(&launcher), Arc::new(drivers), true)
+    let sessions = LocalSessions::new(&state_dir, launcher, Arc::new(drivers), true)
         .map_err(|error| failed("can't make workspaces", error))?;
     let metrics = Arc::<Metrics>::default();
     let (supervisor, revived) = Supervisor::revive(Parts {
@@ -98,11 +97,6 @@ pub(super) fn revive(
         tracing::warn!("no agent can be created: {why}");
     }
     let snapshot = revived.snapshot();
-    let outlived = |name: &str| {
-        let is_named = |agent: &AgentName| agent.as_str() == name;
-        launcher.outlive() && snapshot.borrow().agents.keys().any(is_named)
-    };
-    tokens.retain_agents(outlived);
     let figures = Arc::new(OwnFigures { log: Arc::clone(log), db: Arc::clone(&db) });
     let access = FleetAccess {
         snapshot,
@@ -208,6 +202,11 @@ impl Drivers for Speakers {
             };
             acp::drive(io, params, from, orders).await.map_err(|acp::NotOpened(why)| why)
         })
+    }
+
+    fn not_resumed(&self, spec: &SessionSpec) {
+        // Whoever holds it drops it, and the token is void.
+        drop(self.access.retake(spec));
     }
 
     fn command(

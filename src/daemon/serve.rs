@@ -89,6 +89,9 @@ pub(super) async fn run(
     let examiner = Examiner::new(Arc::clone(&app), sources.clone(), Arc::clone(&recording.clock));
     let end_of_events = CancellationToken::new();
     let events = recording.begin(end_of_events.clone());
+    fleet.take_up();
+    // Blocks on the disk; nobody is served yet, and no session may have opened anew.
+    app.tokens.retain_agents(|agent| fleet.goes_on(agent));
     fleet.begin().await;
     let reloader =
         Arc::new(Reloader::new(Arc::clone(&app), sources.clone(), Arc::clone(log), certificate));

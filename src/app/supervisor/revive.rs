@@ -73,13 +73,24 @@ impl Revived {
         self.snapshot.subscribe()
     }
 
-    /// Takes up sessions that have outlived the former daemon, and interrupts what has not: to be done
-    /// before anyone looks. If the store refuses, [`Revived::work`] tries again.
-    pub async fn begin(&mut self) {
+    /// Takes up sessions that have outlived the former daemon, and hangs up on the rest: to be done
+    /// before anything else.
+    pub fn take_up(&mut self) {
         for (name, left) in std::mem::take(&mut self.left) {
             self.fleet.retake(name, left);
         }
         self.fleet.parts.sessions.release_rest();
+    }
+
+    /// Whether this agent's session was taken up. To be asked before [`Revived::begin`].
+    pub fn goes_on(&self, agent: &str) -> bool {
+        let finding = agent.parse::<AgentName>().ok().and_then(|name| self.fleet.found.get(&name));
+        finding.is_some_and(|finding| finding.found == Found::GoesOn)
+    }
+
+    /// Makes of each agent what was found of it, and opens what is to be opened anew: before anyone
+    /// looks. If the store refuses, [`Revived::work`] tries again.
+    pub async fn begin(&mut self) {
         let settled = self.fleet.settle(std::mem::take(&mut self.mails), &self.snapshot).await;
         self.mails = settled.unwrap_or_else(|mails| mails);
     }

@@ -59,6 +59,8 @@ impl Drivers for LineDrivers {
         let clock = Arc::new(SystemClock);
         Box::pin(command::drive(io, spec.program.arguments.clone(), from, orders, clock))
     }
+
+    fn not_resumed(&self, _: &SessionSpec) {}
 }
 
 /// Each line is an entry, each prompt a line: a step each.

@@ -35,7 +35,7 @@ fn create(daemon: &TestDaemon, name: &str, project: &str) {
 /// What an agent was given, as it has written it into its workspace.
 fn given(daemon: &TestDaemon) -> Vec<Value> {
     let mut found = Vec::new();
-    let mut directories = vec![daemon.state_dir().join("agents")];
+    let mut directories = vec![daemon.home()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap().flatten() {
             if entry.file_type().unwrap().is_dir() {
@@ -116,6 +116,25 @@ fn a_killed_daemon_leaves_no_agent_with_a_token() {
     let daemon = daemon.restart();
 
     daemon.watch_for(&secret);
+    assert_eq!(status_with(&daemon, &secret), 401);
+    assert!(!listed(&daemon).iter().any(|row| row["name"] == NAME));
+}
+
+#[test]
+fn a_session_that_goes_on_after_a_start_keeps_its_token_and_one_that_can_not_leaves_none() {
+    let daemon = builder("fleet_token = \"read\"").supervised(1).start();
+    create(&daemon, "sony", "web");
+    let secret = secret(&daemon);
+
+    let mut daemon = daemon.restart();
+    daemon.watch_for(&secret);
+    assert_eq!(status_with(&daemon, &secret), 200, "it goes on");
+    daemon.kill();
+    let config = daemon.home().join(".config/fleet-mcp/config.toml");
+    fs::write(config, "[projects.web]\n").unwrap();
+    let daemon = daemon.restart();
+
+    // Not only once it has a session again, for which it would have to have a role.
     assert_eq!(status_with(&daemon, &secret), 401);
     assert!(!listed(&daemon).iter().any(|row| row["name"] == NAME));
 }
