@@ -15,7 +15,9 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use jiff::Timestamp;
 
 pub use self::kinds::KINDS;
-use super::{events::AgentChange, log_targets::AUDIT_TARGET as TARGET, tokens::Denied};
+use super::{
+    events::AgentChange, jumps::Jump, log_targets::AUDIT_TARGET as TARGET, tokens::Denied,
+};
 use crate::{
     auth::{Principal, TokenName, sampler::Summary, token::End},
     fleet::AgentId,
@@ -380,6 +382,17 @@ pub fn authentication_enabled() {
         MESSAGE_ID = kinds::AUTHENTICATION_ENABLED.message_id,
         FLEET_EVENT = kinds::AUTHENTICATION_ENABLED.event,
         "Authentication enabled: requests without a valid token are refused from now on"
+    );
+}
+
+/// Somebody has set the machine's clock.
+pub fn clock_set(jump: &Jump) {
+    tracing::warn!(
+        target: TARGET,
+        MESSAGE_ID = kinds::CLOCK_SET.message_id,
+        FLEET_EVENT = kinds::CLOCK_SET.event,
+        FLEET_SECONDS = jump.by.as_secs(),
+        "the clock was set {jump}: what expires does so that much earlier or later"
     );
 }
 

@@ -23,6 +23,7 @@ pub mod doctor;
 pub mod error;
 pub mod events;
 pub mod fleet;
+pub mod jumps;
 pub mod log_targets;
 pub mod metrics;
 pub mod ports;

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -84,7 +87,9 @@ impl Waiting {
         stop: CancellationToken,
     ) {
         let Self { queue, counts } = self;
-        Writer { queue, counts, store, settings, clock, stop, told: 0 }.work().await;
+        Writer { queue, counts, store, settings, clock, stop, told: 0, looked: Instant::now() }
+            .work()
+            .await;
     }
 }
 
@@ -97,6 +102,8 @@ struct Writer {
     stop: CancellationToken,
     /// How many of the dropped were told.
     told: u64,
+    /// When it was last looked whether some events are too old.
+    looked: Instant,
 }
 
 impl Writer {
@@ -151,9 +158,11 @@ impl Writer {
     }
 
     /// Whether some were removed, so that there may be more.
-    async fn expire(&self) -> bool {
+    async fn expire(&mut self) -> bool {
         let retention = self.settings.borrow().events;
-        match self.store.expire(retention, self.clock.now()).await {
+        let passed = self.looked.elapsed();
+        self.looked = Instant::now();
+        match self.store.expire(retention, self.clock.now(), passed).await {
             Ok(removed) => removed > 0,
             Err(error) => {
                 let cause = &error as &dyn std::error::Error;

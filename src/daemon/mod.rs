@@ -3,6 +3,7 @@
 mod agent_tokens;
 pub mod args;
 mod check_config;
+mod clock_watch;
 mod descriptors;
 mod doctor;
 mod failure;

@@ -11,6 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    clock_watch::ClockWatch,
     doctor::Examiner,
     failure::Failure,
     listen,
@@ -86,7 +87,9 @@ pub(super) async fn run(
     let control_socket = open_control(&settings, sources).await?;
     announce(&app, &listeners)?;
 
-    let examiner = Examiner::new(Arc::clone(&app), sources.clone(), Arc::clone(&recording.clock));
+    let clock = Arc::clone(&recording.clock);
+    let watch = Arc::new(ClockWatch::new(Arc::clone(&clock)));
+    let examiner = Examiner::new(Arc::clone(&app), sources.clone(), clock, Arc::clone(&watch));
     let end_of_events = CancellationToken::new();
     let events = recording.begin(end_of_events.clone());
     fleet.take_up();
@@ -109,7 +112,7 @@ pub(super) async fn run(
     let end_of_fleet = CancellationToken::new();
     let fleet = tokio::spawn(fleet.work(end_of_fleet.clone()));
     let tended = Arc::clone(&app.tokens);
-    let tending = tokio::spawn(async move { tended.tend().await });
+    let tending = tokio::spawn(async move { tokio::join!(tended.tend(), watch.watch()) });
     // Clients may have queued up while it started, and this is what they came for.
     app.enter(Phase::Ready);
     let server = Server::start(Arc::clone(&app), listeners, notify::is_supervised(), certificates);

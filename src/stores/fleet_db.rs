@@ -21,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -171,8 +172,8 @@ impl EventStore for FleetDb {
         Box::pin(async move { recorded.await.map(drop) })
     }
 
-    fn expire(&self, retention: Retention, now: Timestamp) -> Stored<u64> {
-        self.have_done(Work::Expire(retention, now))
+    fn expire(&self, retention: Retention, now: Timestamp, passed: Duration) -> Stored<u64> {
+        self.have_done(Work::Expire(retention, now, passed))
     }
 
     fn events(&self, query: Query) -> Stored<Events> {

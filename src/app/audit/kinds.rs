@@ -76,6 +76,8 @@ kinds! {
         "Former secrets of a token were revoked before their overlap was over."
     TOKEN_ENDED "token_ended" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a15" Audit
         "A secret of a token has expired, or its overlap with its successor is over."
+    CLOCK_SET "clock_set" "d2f6ea4b7e0c4b4f9a2f3c1f5b8e6a16" Audit
+        "Somebody has set the machine's clock while the daemon ran."
 }
 
 /// The kind of this word.

@@ -9,6 +9,12 @@ use super::fleet_store::Stored;
 /// Most events that one [`EventStore::expire`] removes of a trail.
 pub const MAX_EXPIRED: u32 = 256;
 
+/// How much faster than time passes events may age when the clock says so.
+///
+/// A clock that was set forth by a year removes nothing at once, and there are days to set it right; an
+/// hour's work a day is enough for ages to be right after a longer pause.
+pub const CATCH_UP: u32 = 24;
+
 /// What belongs together: each trail has limits of its own, so that a flood in one pushes nothing out
 /// of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,11 +116,13 @@ pub trait EventStore: Send + Sync + 'static {
     fn record(&self, events: Vec<Event>) -> Stored<()>;
 
     /// Removes some of what needs not be kept, [`MAX_EXPIRED`] of each trail and limit at most, so
-    /// that nobody waits long. Answers how many were removed.
+    /// that nobody waits long. Answers how many were removed. Ages grow at most [`CATCH_UP`] times as
+    /// fast as time passes, over restarts too, wherever the clock has jumped to; `passed` is the time
+    /// since the last call, as far as it is known.
     ///
     /// # Errors
     /// When the disk refuses.
-    fn expire(&self, retention: Retention, now: Timestamp) -> Stored<u64>;
+    fn expire(&self, retention: Retention, now: Timestamp, passed: Duration) -> Stored<u64>;
 
     /// Looks events up.
     ///

@@ -37,7 +37,7 @@ impl EventStore for Store {
         Box::pin(async move { if refused { Err(full()) } else { Ok(()) } })
     }
 
-    fn expire(&self, _: Retention, _: Timestamp) -> Stored<u64> {
+    fn expire(&self, _: Retention, _: Timestamp, _: Duration) -> Stored<u64> {
         Box::pin(async { Ok(0) })
     }
 

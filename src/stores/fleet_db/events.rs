@@ -1,6 +1,8 @@
 //! What has happened: recorded, looked up, and removed once it is old or too much.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{
     Connection, OptionalExtension as _, Row, params, params_from_iter,
     types::{Type, Value},
@@ -12,8 +14,12 @@ use super::{
     rows::{micros, senseless, time},
 };
 use crate::app::ports::event_store::{
-    Event, Events, MAX_EXPIRED, Query, Recorded, Retention, Trail,
+    CATCH_UP, Event, Events, MAX_EXPIRED, Query, Recorded, Retention, Trail,
 };
+
+/// How often the time by which ages are counted is written down: less than what it may catch up between
+/// two looks of the recorder, so that it keeps up.
+const WRITE_DOWN: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a row takes besides its texts: numbers, headers, and its share of the indexes.
 const ROW_BYTES: usize = 96;
@@ -113,10 +119,15 @@ pub(super) fn record(db: &Connection, events: &[Event]) -> Result<(), Failure> {
 }
 
 /// How many were removed.
-pub(super) fn expire(db: &Connection, keep: Retention, now: Timestamp) -> Result<u64, Failure> {
+pub(super) fn expire(
+    db: &Connection,
+    keep: Retention,
+    now: Timestamp,
+    passed: Duration,
+) -> Result<u64, Failure> {
     let mut removed = 0;
     // Before the beginning of time there is nothing.
-    if let Ok(oldest) = now.checked_sub(keep.max_age) {
+    if let Ok(oldest) = believed(db, now, passed)?.checked_sub(keep.max_age) {
         let old = db
             .prepare_cached(EXPIRE_OLD)?
             .query_map(params![micros(oldest), MAX_EXPIRED], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -131,6 +142,23 @@ pub(super) fn expire(db: &Connection, keep: Retention, now: Timestamp) -> Result
         removed += cut(db, number(trail), max_bytes)?;
     }
     Ok(removed)
+}
+
+/// The time by which ages are counted: what the clock says, unless that is too far from what it was.
+fn believed(db: &Connection, now: Timestamp, passed: Duration) -> rusqlite::Result<Timestamp> {
+    let before: Option<Timestamp> = db
+        .prepare_cached("SELECT time FROM aging")?
+        .query_row((), |row| time(row, 0))
+        .optional()?;
+    let most = |before: Timestamp| before.saturating_add(passed.saturating_mul(CATCH_UP));
+    let believed = before.map_or(now, |before| now.min(most(before).unwrap_or(Timestamp::MAX)));
+    // Where it is the clock's anyway, writing it down now and then will do.
+    let is_old = |before: Timestamp| believed.duration_since(before).abs() >= WRITE_DOWN;
+    if before.is_none_or(is_old) || believed < now {
+        db.prepare_cached("INSERT OR REPLACE INTO aging (only, time) VALUES (0, ?1)")?
+            .execute([micros(believed)])?;
+    }
+    Ok(believed)
 }
 
 /// Removes the oldest of a trail until it fits.

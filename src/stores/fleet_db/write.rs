@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -36,7 +36,7 @@ const MAX_BATCH: usize = 256;
 pub(super) enum Work {
     Changes(Vec<Change>),
     Record(Vec<Event>),
-    Expire(Retention, Timestamp),
+    Expire(Retention, Timestamp, Duration),
 }
 
 /// How many rows were removed by [`Work::Expire`]; else 0.
@@ -165,7 +165,9 @@ impl Writer {
                 changes.iter().try_for_each(|change| changes::apply(&self.db, change)).map(|()| 0)
             }
             Work::Record(events) => events::record(&self.db, events).map(|()| 0),
-            Work::Expire(retention, now) => events::expire(&self.db, *retention, *now),
+            Work::Expire(retention, now, passed) => {
+                events::expire(&self.db, *retention, *now, *passed)
+            }
         }
     }
 

@@ -44,11 +44,17 @@ fn messages(db: &FleetDb, query: &Query) -> Vec<String> {
     find(db, query).events.into_iter().map(|recorded| recorded.event.message).collect()
 }
 
-/// Removes until nothing more goes.
+/// Removes until nothing more goes, all the time that it takes having passed.
 fn expire(db: &FleetDb, max_age: u64, max_bytes: u64, now: i64) -> u64 {
+    expire_after(db, max_age, max_bytes, now, u64::MAX)
+}
+
+fn expire_after(db: &FleetDb, max_age: u64, max_bytes: u64, now: i64, passed: u64) -> u64 {
     let keep = Retention { max_age: Duration::from_secs(max_age), max_bytes };
     let now = Timestamp::from_second(now).unwrap();
-    std::iter::from_fn(|| Some(wait(db.expire(keep, now)).unwrap()).filter(|n| *n > 0)).sum()
+    let mut passed = Duration::from_secs(passed);
+    let mut expire = || wait(db.expire(keep, now, std::mem::take(&mut passed))).unwrap();
+    std::iter::from_fn(|| Some(expire()).filter(|n| *n > 0)).sum()
 }
 
 #[test]
@@ -185,4 +191,43 @@ fn the_size_of_a_trail_is_right_after_everything_was_removed() {
     let sum = "SELECT (SELECT count(*) FROM events), (SELECT sum(abs(bytes)) FROM trails)";
     let sum: (i64, i64) = raw.query_row(sum, (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     assert_eq!(sum, (0, 0));
+}
+
+#[test]
+fn a_clock_that_was_set_forth_removes_nothing_at_once_and_over_restarts_neither() {
+    const DAY: i64 = 86_400;
+    const YEAR: i64 = 365 * DAY;
+    const KEPT: u64 = 90 * DAY as u64;
+    const NOW: i64 = 1_800_000_000;
+    let home = home();
+    let db = FleetDb::open(home.path()).unwrap();
+    record(&db, vec![event(Trail::Audit, NOW - 80 * DAY, "old"), event(Trail::Audit, NOW, "new")]);
+    let expire = |db: &FleetDb, now, passed| expire_after(db, KEPT, u64::MAX, now, passed);
+    assert_eq!(expire(&db, NOW, 0), 0);
+
+    assert_eq!(expire(&db, NOW + YEAR, 60), 0);
+    drop(db);
+    let db = FleetDb::open(home.path()).unwrap();
+    assert_eq!(expire(&db, NOW + YEAR, 0), 0, "a restart is no time that passed");
+    assert_eq!(expire(&db, NOW + 60, 60), 0, "the clock was set right");
+
+    assert_eq!(expire(&db, NOW + 9 * DAY, 9 * DAY as u64), 0);
+    assert_eq!(expire(&db, NOW + 11 * DAY, 2 * DAY as u64), 1, "what is old goes");
+    assert_eq!(messages(&db, &audit()), ["new"]);
+    let hours = (0..).find(|_| expire(&db, NOW + 2 * YEAR, 3600) > 0).unwrap();
+    assert!((75..85).contains(&hours), "79 days in {hours} hours");
+}
+
+#[test]
+fn ages_keep_up_with_a_clock_that_goes_right() {
+    const MINUTE: i64 = 60;
+    let home = home();
+    let db = FleetDb::open(home.path()).unwrap();
+    record(&db, vec![event(Trail::Fleet, 1_000, "old")]);
+    expire_after(&db, 3_600, u64::MAX, 1_000, 0);
+
+    let minutes = (1..=100)
+        .find(|n| expire_after(&db, 3_600, u64::MAX, 1_000 + n * MINUTE, MINUTE as u64) > 0);
+
+    assert_eq!(minutes, Some(61));
 }
