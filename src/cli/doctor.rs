@@ -4,6 +4,7 @@
 //! here. While none runs, everything that can be is looked at from here.
 
 mod history;
+mod probe;
 mod reach;
 mod service;
 mod tokens;

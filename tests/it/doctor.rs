@@ -10,9 +10,12 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{
-    Builder, NOBODY, SmallDisk, TestDaemon, eventually, left_out_without_root, stderr, stdout,
-    unprivileged,
+use crate::{
+    support::{
+        Builder, Certificate, NOBODY, SmallDisk, TestDaemon, eventually, left_out_without_root,
+        stderr, stdout, unprivileged,
+    },
+    tls,
 };
 
 fn findings(output: &Output) -> Vec<Value> {
@@ -64,6 +67,29 @@ fn a_good_daemon_has_no_errors_and_its_token_works() {
     let words = daemon.fleetctl(&["doctor"]);
     assert!(stdout(&words).contains("checks were good"), "{}", stdout(&words));
     assert!(!stdout(&words).contains(&daemon.token()));
+}
+
+#[test]
+fn health_is_asked_for_behind_tls_and_by_the_public_url_with_its_certificate() {
+    let certificate = Certificate::new();
+    let builder = tls::builder(&certificate).config("");
+    let trusting = builder.home().join("trusted.crt");
+    let other = Certificate::new();
+    fs::write(&trusting, other.pem()).unwrap();
+    let daemon = builder.env("SSL_CERT_FILE", &trusting).start();
+    let config = daemon.home().join(".config/fleet-mcp/config.toml");
+    let url = format!("https://localhost:{}/mcp", daemon.address().port());
+    fs::write(config, format!("http.public_url = \"{url}\"\n")).unwrap();
+    assert!(daemon.fleetctl(&["reload"]).status.success());
+    let found = || findings(&daemon.fleetctl(&["doctor", "--json"]));
+
+    let all = found();
+    finding(&all, "public_url", "warning", "is not trusted here");
+    assert!(all.iter().all(|finding| finding["check"] != "health"), "{all:#?}");
+
+    fs::write(&trusting, certificate.pem()).unwrap();
+    let all = found();
+    assert!(all.iter().all(|finding| finding["check"] != "public_url"), "{all:#?}");
 }
 
 #[test]

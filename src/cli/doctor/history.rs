@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::SignedDuration;
 
-use super::{Findings, reach};
+use super::{Findings, probe};
 use crate::{
     app::{
         clock::{Clock as _, SystemClock},
@@ -74,7 +74,7 @@ fn tally(event: &Event, enforced: bool, by_reason: &mut BTreeMap<(bool, String),
 fn is_our_own(event: &Event) -> bool {
     let field = |name: &str| event.fields.get(name).map(String::as_str);
     let client = field("client_ip").and_then(|ip| ip.parse::<IpAddr>().ok());
-    field("user_agent") == Some(reach::USER_AGENT)
+    field("user_agent") == Some(probe::USER_AGENT)
         && field("reason") == Some("missing_token")
         && client.is_some_and(|ip| ip.is_loopback())
 }
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn sums_count_as_many_and_only_our_own_request_counts_for_nothing() {
-        let ours = [("user_agent", reach::USER_AGENT), ("reason", "missing_token")];
+        let ours = [("user_agent", probe::USER_AGENT), ("reason", "missing_token")];
         let from = |ip| event("auth_failure", &[ours[0], ours[1], ("client_ip", ip)]);
         let wrong = [ours[0], ("reason", "invalid_token"), ("client_ip", "127.0.0.1")];
         let sum = [("reason", "revoked"), ("count", "90"), ("source", "192.0.2.1")];

@@ -1,19 +1,13 @@
 //! What a client on this machine gets from the daemon.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Duration,
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use http::{StatusCode, Uri};
+
+use super::{
+    Findings,
+    probe::{self, Answer, Via},
 };
-
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
-use zeroize::Zeroizing;
-
-use super::Findings;
 use crate::{
     app::doctor::Finding,
     auth::token::PRIMARY,
@@ -23,26 +17,13 @@ use crate::{
     },
 };
 
-/// Our User-Agent: what is refused to it is no finding.
-pub(super) const USER_AGENT: &str = "fleetctl-doctor";
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Most bytes of an answer that are read.
-const MAX_ANSWER: usize = 1024 * 1024;
-
-type Trouble = Box<dyn std::error::Error + Send + Sync>;
-
-/// `/health` of each listener, and of the public URL as far as we can.
+/// `/health` of each listener, and by the public URL.
 pub(super) async fn listeners(status: &Status, findings: &mut Findings) {
     for url in &status.listeners {
         findings.add(health(url).await);
     }
     if let Some(url) = &status.public_url {
-        let what = format!("whether clients reach {url} was not checked");
-        let why = "that depends on names, proxies and certificates between them and here; try \
-                   `curl -fsS URL/health` where a client is: 401 there comes from something in \
-                   front, since /health is open";
-        findings.add([Finding::skipped("public_url", what, why)]);
+        findings.add(public(url).await);
     }
 }
 
@@ -54,16 +35,10 @@ async fn health(url: &str) -> Option<Finding> {
     };
     let why = "clients get no connection";
     let fix = "fleetctl status; journalctl -u fleet-mcp -e, or the daemon's standard error";
-    if url.starts_with("https://") {
-        let connected = timeout(PATIENCE, TcpStream::connect(address)).await;
-        if !matches!(connected, Ok(Ok(_))) {
-            let what = format!("{url} can't be connected to");
-            return Some(Finding::error(CHECK, what, why, fix));
-        }
-        let what = format!("{url}/health was not checked behind TLS");
-        return Some(Finding::skipped(CHECK, what, format!("try `curl -kfsS {url}/health`")));
-    }
-    match ask(address, "/health", None).await {
+    // Its certificate is for the name that clients use, not for this address, and this machine's
+    // port is enough: no secret is sent.
+    let via = if url.starts_with("https://") { Via::Anyone } else { Via::Plain };
+    match probe::ask(via, address, &address.to_string(), "/health", None).await {
         Ok((StatusCode::OK, body)) if is_ours(&body) => None,
         Ok((StatusCode::UNAUTHORIZED, _)) => Some(Finding::error(
             CHECK,
@@ -80,6 +55,61 @@ async fn health(url: &str) -> Option<Finding> {
             Some(Finding::error(CHECK, what, why, fix))
         }
     }
+}
+
+/// What clients reach: names, proxies and certificates included, as far as they are the same here.
+async fn public(url: &str) -> Option<Finding> {
+    const CHECK: &str = "public_url";
+    let url = url.strip_suffix("/mcp").unwrap_or(url);
+    let try_there = format!("where a client is: curl -fsS {url}/health");
+    let answer = match by_name(url, Via::Trusted).await {
+        Err(error) if probe::is_distrust(&error) => {
+            return Some(Finding::warning(
+                CHECK,
+                format!("the certificate of {url} is not trusted here: {error}"),
+                "clients that trust what this machine trusts do not connect",
+                "renew it, or have the whole chain served; if it is of an authority of your own, \
+                 give that to the clients, and to this machine",
+            ));
+        }
+        answer => answer,
+    };
+    match answer {
+        Ok((StatusCode::OK, body)) if is_ours(&body) => None,
+        Ok((StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _)) => Some(Finding::warning(
+            CHECK,
+            format!("{url}/health is refused"),
+            "fleet-mcp never does that: something in front of it wants a credential of its own, and \
+             clients send only the token",
+            "have the proxy pass requests on as they are, with their Authorization header",
+        )),
+        Ok((status, _)) => Some(Finding::warning(
+            CHECK,
+            format!("{url}/health answers {status}, and not as fleet-mcp does"),
+            "clients that use this address reach something else",
+            "the proxy's configuration and its log, or http.public_url",
+        )),
+        Err(error) => Some(Finding::warning(
+            CHECK,
+            format!("{url}/health does not answer from here: {error}"),
+            "clients use this address; names and routes may be others where they are",
+            try_there,
+        )),
+    }
+}
+
+/// `/health` of a URL; `via` counts if it speaks TLS.
+async fn by_name(url: &str, via: Via) -> Answer {
+    let uri: Uri = url.parse()?;
+    let (via, port) = match uri.scheme_str() {
+        Some("https") => (via, 443),
+        _ => (Via::Plain, 80),
+    };
+    let authority = uri.authority().ok_or("it names no host")?;
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let path = format!("{}/health", uri.path().trim_end_matches('/'));
+    let address = (host, authority.port_u16().unwrap_or(port));
+    probe::ask(via, address, authority.as_str(), &path, None).await
 }
 
 fn is_ours(body: &[u8]) -> bool {
@@ -102,7 +132,9 @@ pub(super) async fn round_trip(client: &Client, status: &Status, findings: &mut 
         findings.add([Finding::skipped(CHECK, "the token was not tried", why)]);
         return;
     }
-    findings.add(match ask(address, PATH, None).await {
+    let host = address.to_string();
+    let ask = async |token| probe::ask(Via::Plain, address, &host, PATH, token).await;
+    findings.add(match ask(None).await {
         Ok((StatusCode::UNAUTHORIZED, _)) => None,
         Ok((status, _)) => Some(Finding::error(
             CHECK,
@@ -121,7 +153,7 @@ pub(super) async fn round_trip(client: &Client, status: &Status, findings: &mut 
             return;
         }
     };
-    findings.add(match ask(address, PATH, Some(&issued.secret)).await {
+    findings.add(match ask(Some(&issued.secret)).await {
         Ok((StatusCode::OK, _)) => None,
         Ok((status, _)) => Some(Finding::error(
             CHECK,
@@ -145,31 +177,6 @@ fn address(url: &str) -> Option<SocketAddr> {
     Some(address)
 }
 
-async fn ask(
-    address: SocketAddr,
-    path: &str,
-    token: Option<&str>,
-) -> Result<(StatusCode, Bytes), Trouble> {
-    let exchange = async {
-        let stream = TcpStream::connect(address).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let mut request = Request::get(path)
-            .header(header::HOST, address.to_string())
-            .header(header::USER_AGENT, USER_AGENT);
-        if let Some(token) = token {
-            let value = Zeroizing::new(format!("Bearer {token}"));
-            request = request.header(header::AUTHORIZATION, &**value);
-        }
-        let connection = tokio::spawn(connection);
-        let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await?.to_bytes();
-        connection.abort();
-        Ok((status, body))
-    };
-    timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err("no answer within 5 s".into()))
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::{
@@ -179,8 +186,10 @@ mod tests {
 
     use super::*;
 
-    /// What is found if `/health` is answered so.
-    async fn found(answer: &'static str) -> Option<Finding> {
+    const OURS: &str = "HTTP/1.1 200 OK\r\nContent-Length: 23\r\n\r\n{\"service\":\"fleet-mcp\"}";
+
+    /// The URL of a server that answers so, once.
+    async fn answers(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -188,7 +197,12 @@ mod tests {
             let _ = stream.read(&mut [0; 4096]).await.unwrap();
             stream.write_all(answer.as_bytes()).await.unwrap();
         });
-        health(&url).await
+        url
+    }
+
+    /// What is found if `/health` is answered so.
+    async fn found(answer: &'static str) -> Option<Finding> {
+        health(&answers(answer).await).await
     }
 
     #[tokio::test]
@@ -196,13 +210,24 @@ mod tests {
         let refused = found("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
         let other = found("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
         let garbage = found("SSH-2.0-OpenSSH\r\n").await;
-        let ours = "{\"service\":\"fleet-mcp\"}";
-        let ours = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{ours}", ours.len());
 
         assert!(refused.unwrap().why.contains("something else answers"));
         assert!(other.unwrap().what.contains("not as fleet-mcp does"));
         assert!(garbage.unwrap().what.contains("does not answer"));
-        assert_eq!(found(ours.leak()).await, None);
+        assert_eq!(found(OURS).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_answers_in_front_of_us_by_the_public_url_is_found() {
+        let found = async |answer: &'static str| public(&answers(answer).await).await;
+        let refused = found("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
+        let broken = found("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
+        let nobody = public("http://127.0.0.1:1/mcp").await;
+
+        assert!(refused.unwrap().why.contains("a credential of its own"));
+        assert!(broken.unwrap().what.contains("answers 502 Bad Gateway"));
+        assert!(nobody.unwrap().what.starts_with("http://127.0.0.1:1/health does not answer"));
+        assert_eq!(found(OURS).await, None);
     }
 
     #[test]
