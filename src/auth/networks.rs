@@ -1,6 +1,9 @@
 //! Where a token may be used from.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 
@@ -15,6 +18,14 @@ pub enum Networks {
 }
 
 impl Networks {
+    /// This machine.
+    pub fn loopback() -> Self {
+        let [four, six] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        Self::Only(
+            [(four, 8), (six, 128)].map(|(ip, bits)| IpNet::new_assert(ip, bits).trunc()).into(),
+        )
+    }
+
     /// Whether an address is in one of them. An IPv4 address written as IPv6 is IPv4.
     pub fn hold(&self, address: IpAddr) -> bool {
         match self {
@@ -47,6 +58,9 @@ mod tests {
 
         assert!(holds("10.1.2.3") && holds("::ffff:10.1.2.3") && holds("2001:db8::7"));
         assert!(!holds("11.0.0.1") && !holds("::ffff:11.0.0.1") && !holds("2001:db9::7"));
+        assert!(Networks::loopback().hold("127.1.2.3".parse().unwrap()));
+        assert!(Networks::loopback().hold("::1".parse().unwrap()));
+        assert!(!Networks::loopback().hold("10.1.2.3".parse().unwrap()));
         assert!(Networks::All.hold("11.0.0.1".parse().unwrap()));
     }
 }

@@ -33,10 +33,10 @@ function answer({ parts, tools }) {
   return { text: `This is all. I know of: ${[...new Set(known)].join(' ') || 'nothing'}.` };
 }
 
-/** The next of the calls that the user asked for; once all have a result, the last one. */
+/** The next of the calls that the user asked for last; once all have a result, the last one. */
 function next(parts, tools) {
-  const asked = parts.findLastIndex(({ by, text }) => by === 'user' && calls(text).length);
-  if (asked < 0) return undefined;
+  const asked = parts.findLastIndex(({ by, text }) => by === 'user' && (calls(text).length || names(text).length));
+  if (asked < 0 || !calls(parts[asked].text).length) return undefined;
   const results = parts.slice(asked + 1).filter(({ by }) => by === 'tool');
   const call = calls(parts[asked].text)[results.length];
   if (!call) return { text: `RESULT ${results.at(-1).text}` };

@@ -31,8 +31,9 @@ impl Tokens {
     ) -> Result<(Secret, AgentToken), TokenError> {
         let name = TokenName::of_agent(agent.as_str());
         let projects = Projects::Only([project.into()].into());
-        let token =
-            Token { name: name.clone(), scopes, projects, networks: Networks::All, lifetime: None };
+        // That is where it is told to use it; some programs show it to whoever looks at processes.
+        let networks = Networks::loopback();
+        let token = Token { name: name.clone(), scopes, projects, networks, lifetime: None };
         let _one_at_a_time = self.changing.lock().await;
         let (secret, issued) = issue(Arc::new(token), self.now_to_the_second(), None);
         let digest = issued.generation.digest;
