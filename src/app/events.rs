@@ -16,7 +16,16 @@ pub const MAX_EVENTS: u32 = 1000;
 /// The longest wait for one.
 pub const MAX_EVENT_WAIT: Duration = Duration::from_secs(30);
 
+/// How long the answer to a change of a token waits for its event.
+const MAX_SETTLING: Duration = Duration::from_secs(1);
+
 impl App {
+    /// Waits a little until the events of what was just done are durable, so that no kill right after
+    /// the answer hides who has done it.
+    pub async fn settle_events(&self) {
+        self.recorder.settle(MAX_SETTLING).await;
+    }
+
     /// Looks events up. If there is none, waits for one, but not longer than this, nor than the daemon.
     ///
     /// Cancel safe.

@@ -39,6 +39,8 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct Counts {
+    /// Those that wait or waited; it counts ahead, so that nobody waits for too few.
+    taken: AtomicU64,
     recorded: watch::Sender<u64>,
     dropped: AtomicU64,
 }
@@ -60,9 +62,20 @@ impl Recorder {
 
     /// Has an event recorded, or counts it as dropped.
     pub fn offer(&self, event: Event) {
+        self.counts.taken.fetch_add(1, Relaxed);
         if self.queue.try_send(event).is_err() {
+            self.counts.taken.fetch_sub(1, Relaxed);
             self.counts.dropped.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Waits until everything that was offered so far is durable, but no longer than `within`: for
+    /// what is rare and must be found later.
+    pub async fn settle(&self, within: Duration) {
+        let taken = self.counts.taken.load(Relaxed);
+        let mut recorded = self.counts.recorded.subscribe();
+        // The disk may refuse. Whoever waits has done what it tells of, and says so all the same.
+        let _ = tokio::time::timeout(within, recorded.wait_for(|count| *count >= taken)).await;
     }
 
     /// How many events were made durable since the start. Changes can be waited for.

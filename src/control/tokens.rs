@@ -45,7 +45,9 @@ pub(super) async fn create(
         expiry: expiry(wanted.expires_in_seconds, wanted.expires_at.as_deref())?
             .unwrap_or(Expiry::Never),
     };
-    Ok(issued(control.app.tokens.create(wanted, by).await?))
+    let new = control.app.tokens.create(wanted, by).await?;
+    control.app.settle_events().await;
+    Ok(issued(new))
 }
 
 pub(super) async fn rotate(
@@ -60,7 +62,9 @@ pub(super) async fn rotate(
         grace: wanted.grace_seconds.map(seconds).transpose()?,
         expiry: expiry(wanted.expires_in_seconds, wanted.expires_at.as_deref())?,
     };
-    Ok(issued(control.app.tokens.rotate(name, wanted, by).await?))
+    let new = control.app.tokens.rotate(name, wanted, by).await?;
+    control.app.settle_events().await;
+    Ok(issued(new))
 }
 
 pub(super) async fn revoke(
@@ -73,6 +77,7 @@ pub(super) async fn revoke(
     let wanted: api::RevokeToken = read(&body)?;
     let what = if wanted.former { Revocation::Former } else { Revocation::Whole };
     let secrets = control.app.tokens.revoke(name.clone(), what, by).await?;
+    control.app.settle_events().await;
     Ok(Json(api::Revoked { name: name.to_string(), secrets }))
 }
 

@@ -133,3 +133,18 @@ async fn a_disk_that_refuses_does_not_hold_up_the_end_and_the_loss_is_counted() 
 
     assert_eq!(bench.recorder.dropped(), 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_an_event_finds_it_recorded_and_waits_no_longer_than_agreed() {
+    let bench = Bench::new(false);
+    bench.recorder.offer(event(0));
+
+    bench.recorder.settle(Duration::from_secs(1)).await;
+
+    assert_eq!(bench.messages(), ["0"]);
+    bench.store.refuses.store(true, SeqCst);
+    bench.recorder.offer(event(1));
+    let began = Instant::now();
+    bench.recorder.settle(Duration::from_secs(1)).await;
+    assert_eq!((began.elapsed(), bench.messages().len()), (Duration::from_secs(1), 1));
+}

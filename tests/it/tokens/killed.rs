@@ -1,5 +1,5 @@
-//! SIGKILL at any moment of a change: no file is torn, no answered change is lost, and nothing that was
-//! revoked works again.
+//! SIGKILL at any moment of a change: no file is torn, no answered change is lost, nothing that was
+//! revoked works again, and who has changed what is found later.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Builder, Control, Request, Running, TestDaemon, eventually};
+use crate::support::{Builder, Control, Request, Running, TestDaemon, eventually, stdout};
 
 const KILLS: usize = 200;
 /// The latest moment of a change, or of the next one, counted from its begin.
@@ -36,6 +36,8 @@ struct Operator<'a> {
     told: BTreeMap<String, Told>,
     next: usize,
     answered: &'a AtomicUsize,
+    /// How often a token was changed so, and the change answered.
+    events: &'a mut BTreeMap<(String, &'static str), usize>,
 }
 
 impl Operator<'_> {
@@ -51,24 +53,26 @@ impl Operator<'_> {
         let alive = self.told.iter().filter(|(_, told)| told.valid.is_some() && !told.unsure);
         let alive: Vec<_> = alive.collect();
         let name = alive.get(turn % alive.len().max(1)).map(|(name, _)| (*name).clone());
-        match (turn % 3, name) {
-            (1, Some(name)) => self.rotate(name),
-            (2, Some(name)) => self.revoke(name),
-            _ => self.create(format!("t{turn}")),
-        }
+        let (name, event) = match (turn % 3, name) {
+            (1, Some(name)) => (self.rotate(&name).map(|()| name)?, "token_rotated"),
+            (2, Some(name)) => (self.revoke(&name).map(|()| name)?, "token_revoked"),
+            _ => (self.create(format!("t{turn}"))?, "token_created"),
+        };
+        *self.events.entry((name, event)).or_default() += 1;
+        Ok(())
     }
 
-    fn create(&mut self, name: String) -> io::Result<()> {
+    fn create(&mut self, name: String) -> io::Result<String> {
         let told = self.told.entry(name.clone()).or_default();
         told.unsure = true;
         let body = json!({"name": name, "scopes": ["read"]});
         told.valid = Some(secret(&self.control.post("/v1/tokens", &body)?.json()));
         told.unsure = false;
-        Ok(())
+        Ok(name)
     }
 
-    fn rotate(&mut self, name: String) -> io::Result<()> {
-        let told = self.told.get_mut(&name).unwrap();
+    fn rotate(&mut self, name: &str) -> io::Result<()> {
+        let told = self.told.get_mut(name).unwrap();
         told.unsure = true;
         let answer = self.control.post(&format!("/v1/tokens/{name}/rotate"), &json!({}))?;
         told.void.extend(told.valid.replace(secret(&answer.json())));
@@ -76,8 +80,8 @@ impl Operator<'_> {
         Ok(())
     }
 
-    fn revoke(&mut self, name: String) -> io::Result<()> {
-        let told = self.told.get_mut(&name).unwrap();
+    fn revoke(&mut self, name: &str) -> io::Result<()> {
+        let told = self.told.get_mut(name).unwrap();
         told.unsure = true;
         let answer = self.control.post(&format!("/v1/tokens/{name}/revoke"), &json!({}))?;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -132,13 +136,27 @@ fn check(address: std::net::SocketAddr, told: &mut BTreeMap<String, Told>, kill:
     }
 }
 
+/// Each answered change is found; changes that were made and not answered may be, too.
+fn check_events(daemon: &TestDaemon, mut answered: BTreeMap<(String, &'static str), usize>) {
+    let output = daemon.fleetctl(&["events", "--audit", "--since", "1d", "--json"]);
+    for line in stdout(&output).lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let Some(name) = event["token"].as_str() else { continue };
+        answered.retain(|(token, word), count| {
+            *count -= usize::from(token == name && event["event"] == *word);
+            *count > 0
+        });
+    }
+    assert!(answered.is_empty(), "nobody knows who did this: {answered:?}");
+}
+
 #[test]
 fn two_hundred_kills_lose_no_answered_change_and_revive_no_revoked_secret() {
     let builder = TestDaemon::builder().env("FLEET_MCP_LOG", "info");
     let log = builder.home().join("log");
     let control = Control::at(&builder.control_socket());
     let mut told = BTreeMap::new();
-    let mut next = 0;
+    let (mut next, mut events) = (0, BTreeMap::new());
     let changes = AtomicUsize::new(0);
 
     for kill in 0..KILLS {
@@ -152,6 +170,7 @@ fn two_hundred_kills_lose_no_answered_change_and_revive_no_revoked_secret() {
             told: std::mem::take(&mut told),
             next,
             answered: &answered,
+            events: &mut events,
         };
         std::thread::scope(|scope| {
             let work = scope.spawn(|| operator.work());
@@ -174,6 +193,7 @@ fn two_hundred_kills_lose_no_answered_change_and_revive_no_revoked_secret() {
     assert!(changes > KILLS, "too few changes to mean anything: {changes}");
     let daemon = builder.start();
     check(daemon.address(), &mut told, KILLS);
+    check_events(&daemon, events);
     daemon.create_token("last", &[]);
     assert!(!daemon.state_dir().join(".tokens.json.new").exists(), "a kill left a file for good");
 }
