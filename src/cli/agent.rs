@@ -93,6 +93,8 @@ pub(super) enum AgentVerb {
 
 /// Most characters of a task in a table.
 const WIDTH: usize = 50;
+/// Most characters of a text that a tool shows.
+pub(super) const MAX_CHARS: u32 = 100_000;
 /// How often a followed log is looked at.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
 
@@ -113,7 +115,9 @@ pub(super) async fn run(client: &Client, output: &Output, verb: AgentVerb) -> Re
             return agents(output, &answer);
         }
         AgentVerb::Show { agent } => {
-            let answer = client.call("show_agent", &json!({"agent_name": agent})).await?;
+            let answer = client
+                .call("show_agent", &json!({"agent_name": agent, "max_chars": MAX_CHARS}))
+                .await?;
             return details(output, &answer);
         }
         AgentVerb::Wait { agent, timeout } => {
@@ -220,29 +224,28 @@ async fn logs(
     follow: bool,
     limit: u32,
 ) -> Result<(), Failure> {
-    let arguments = json!({"agent_name": agent, "page_size": limit});
+    let arguments = json!({"agent_name": agent, "page_size": limit, "max_chars": MAX_CHARS});
     let page: Value = client.call("show_agent_log", &arguments).await?;
-    let newest_first = page["logs"].as_array().cloned().unwrap_or_default();
     if output.is_json() && !follow {
         return output.json(&page);
     }
     let mut shown = Shown { output, newest: None };
-    for entry in newest_first.into_iter().rev() {
-        let entry =
-            serde_json::from_value(entry).map_err(|error| Failure::from_io(error.into()))?;
-        shown.add(entry)?;
-    }
+    // The tail has whole what a page has no room for.
     let path = api::log_tail(&in_path(agent));
-    if !follow {
-        return shown.end();
-    }
+    let oldest = page["logs"].as_array().and_then(|logs| logs.last()?["id"].as_i64());
+    let mut known = oldest.map_or(0, |id| id - 1);
     loop {
-        tokio::time::sleep(FOLLOW_INTERVAL).await;
-        // The newest entry again: it may have grown.
-        let known = shown.newest.as_ref().map_or(0, |entry| entry.id - 1);
         let tail: LogTail = client.get(&format!("{path}?after={known}")).await?;
+        let is_all = tail.entries.len() <= 1;
         for entry in tail.entries {
             shown.add(entry)?;
+        }
+        // The newest entry again: it may have grown.
+        known = shown.newest.as_ref().map_or(known, |entry| entry.id - 1);
+        match (is_all, follow) {
+            (true, false) => return shown.end(),
+            (true, true) => tokio::time::sleep(FOLLOW_INTERVAL).await,
+            (false, _) => {}
         }
     }
 }

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
+    agent::MAX_CHARS,
     failure::Failure,
     output::{Output, short},
     project::{list, text},
@@ -47,7 +48,8 @@ pub(super) async fn run(client: &Client, output: &Output, verb: TaskVerb) -> Res
             client.call("cancel_agent_task", &json!({"agent_name": agent})).await?
         }
         TaskVerb::List { agent, limit } => {
-            let arguments = json!({"agent_name": agent, "page_size": limit});
+            let arguments =
+                json!({"agent_name": agent, "page_size": limit, "max_chars": MAX_CHARS});
             let answer = client.call("show_agent_task_history", &arguments).await?;
             return history(output, &answer);
         }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Agent, Question, Status, Task, TaskStatus,
     entry::{Entry, EntryKind},
-    task::ChoiceKind,
+    task::{Choice, ChoiceKind},
 };
 
 use self::link::{Link, Then};
@@ -175,17 +175,19 @@ impl Life {
             let name = &self.agent.name;
             let id = &asked.id;
             return Err(Refused::Conflict(format!(
-                "agent `{name}` no longer asks that; its question is now `{id}`: {}",
-                asked.text
+                "agent `{name}` no longer asks that; its question is now `{id}` (show_agent has it)"
             )));
         }
         let matches = |wanted: &str, text: &str| text.eq_ignore_ascii_case(wanted);
-        let found = asked.choices.iter().find(|c| c.id == choice).or_else(|| {
-            let by_word = |c: &&super::task::Choice| {
-                matches(choice, c.kind.as_str()) || matches(choice, &c.name)
-            };
-            asked.choices.iter().find(by_word)
-        });
+        // The word for a kind means that kind, whatever the agent calls its choices: who says no must
+        // not be understood as yes.
+        let kind = ChoiceKind::ALL.into_iter().find(|kind| matches(choice, kind.as_str()));
+        let fits = |c: &&Choice| kind.is_none_or(|kind| c.kind == kind);
+        let mut fitting = asked.choices.iter().filter(fits);
+        let found = fitting
+            .clone()
+            .find(|c| c.id == choice)
+            .or_else(|| fitting.find(|c| kind.is_some() || matches(choice, &c.name)));
         let Some(found) = found else {
             let all: Vec<_> = asked.choices.iter().map(|c| c.kind.as_str()).collect();
             return Err(Refused::Invalid(format!(

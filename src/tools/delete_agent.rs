@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Effect, Verb, wire::Publication};
+use super::{Call, Effect, Verb, untrusted::shown, wire::Publication};
 use crate::{
     app::{error::FleetError, supervisor::Branch},
     auth::Scope,
@@ -63,7 +63,8 @@ impl Verb for DeleteAgent {
             });
         };
         let words = work.words().map(|words| format!("; {words}")).unwrap_or_default();
-        let message = format!("Agent '{agent_name}' deleted successfully{words}");
+        // The words may quote git, and git what the agent has named its files.
+        let message = shown(&format!("Agent '{agent_name}' deleted successfully{words}"));
         Ok(Output {
             agent_name,
             deleted: true,

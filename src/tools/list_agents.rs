@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Effect, Verb, wire::AgentSummary};
+use super::{
+    Call, Effect, Verb,
+    wire::{AgentSummary, LIST_TASK},
+};
 use crate::{
     app::{error::FleetError, fleet::AgentFilter, ports::fleet_store::Page},
     auth::Scope,
@@ -76,7 +79,11 @@ impl Verb for ListAgents {
         let total_count = found.total;
         let has_next = |page: Page| u64::from(page.number) * u64::from(page.size) < total_count;
         Ok(Output {
-            agents: found.items.iter().map(|member| (&**member).into()).collect(),
+            agents: found
+                .items
+                .iter()
+                .map(|member| AgentSummary::of(member, page.map(|_| LIST_TASK)))
+                .collect(),
             total_count,
             page: page.map(|page| page.number),
             page_size: page.map(|page| page.size),

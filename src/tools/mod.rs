@@ -34,6 +34,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use self::untrusted::Room;
 use crate::{
     app::{
         App,
@@ -156,7 +157,7 @@ impl Tool {
             return Err(FleetError { code: Code::InsufficientScope(self.scope), message });
         }
         if self.effect == Effect::Reads {
-            return (self.run)(call, arguments).await;
+            return (self.run)(call, arguments).await.map_err(fit);
         }
         let agent = arguments.get("agent_name").or_else(|| arguments.get("name"));
         let agent = agent.and_then(Value::as_str).map(str::to_owned);
@@ -172,8 +173,14 @@ impl Tool {
             outcome,
             took: start.elapsed(),
         });
-        answer
+        answer.map_err(fit)
     }
+}
+
+/// A fault may repeat what the caller sent, or what git or an agent's program said.
+fn fit(fault: FleetError) -> FleetError {
+    const FAULT: Room = Room::of(4_000, "the daemon's log");
+    FleetError { message: FAULT.show(&fault.message), ..fault }
 }
 
 async fn run<V: Verb>(call: Call, arguments: Map<String, Value>) -> Result<Value, FleetError> {

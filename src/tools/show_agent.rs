@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Call, Effect, Verb,
-    wire::{AgentDetails, Task},
+    wire::{AgentDetails, Task, check_chars, notice, room_for},
 };
 use crate::{app::error::FleetError, auth::Scope};
 
@@ -17,11 +17,24 @@ pub(crate) struct Input {
     /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
+    /// Most characters of each text; a longer one is cut and says so
+    #[serde(default = "max_chars")]
+    #[schemars(range(min = 1, max = 100_000))]
+    max_chars: u32,
+}
+
+/// Unless it is said.
+fn max_chars() -> u32 {
+    2_000
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
     agent: Agent,
+    /// Where there is text of the agent: how to take it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    untrusted: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -47,7 +60,10 @@ impl Verb for ShowAgent {
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let member = call.fleet().show_agent(&input.agent_name)?;
-        let task = member.task.as_ref().map(Into::into);
-        Ok(Output { agent: Agent { details: (&*member).into(), task } })
+        check_chars(input.max_chars)?;
+        let room = room_for(&member.task, input.max_chars, "ask for more max_chars");
+        let task = member.task.as_ref().map(|task| Task::of(task, room));
+        let untrusted = notice(&member.task, "agent.task");
+        Ok(Output { agent: Agent { details: (&*member).into(), task }, untrusted })
     }
 }

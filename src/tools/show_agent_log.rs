@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Call, Effect, Verb,
-    untrusted::NOTICE,
-    wire::{LogItem, Paging},
+    untrusted::{NOTICE, Room},
+    wire::{LogItem, Paging, check_chars},
 };
 use crate::{
     app::{error::FleetError, ports::fleet_store::Page},
@@ -29,13 +29,25 @@ pub(crate) struct Input {
     #[serde(default = "page_size")]
     #[schemars(range(min = 1, max = 100))]
     page_size: u32,
+    /// Most characters of each text; a longer one is cut and says so
+    #[serde(default = "max_chars")]
+    #[schemars(range(min = 1, max = 100_000))]
+    max_chars: u32,
 }
+
+/// Unless it is said.
+fn max_chars() -> u32 {
+    16_384
+}
+
+/// Bytes of the texts of all entries in an answer.
+const PAGE_BYTES: usize = 192 * 1024;
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
     agent_name: String,
     logs: Vec<LogItem>,
-    /// How to take entries of the type output
+    /// How to take what the agent wrote
     untrusted: String,
     #[serde(flatten)]
     paging: Paging,
@@ -62,11 +74,15 @@ impl Verb for ShowAgentLog {
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let page = Page { number: input.page, size: input.page_size };
+        check_chars(input.max_chars)?;
         let found = call.fleet().log(&input.agent_name, page).await?;
+        let texts = found.items.iter().map(|entry| &*entry.content);
+        let more = "ask for more max_chars, or fewer on a page";
+        let room = Room::shared(texts, input.max_chars as usize, PAGE_BYTES, more);
         Ok(Output {
             agent_name: input.agent_name,
-            logs: found.items.into_iter().map(Into::into).collect(),
-            untrusted: format!("entries of type output are {NOTICE}"),
+            logs: found.items.iter().map(|entry| LogItem::of(entry, room)).collect(),
+            untrusted: format!("entries of type output and of kind answer are {NOTICE}"),
             paging: Paging::of(found.total, input.page, input.page_size),
         })
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Call, Effect, Verb,
-    wire::{Paging, Task},
+    wire::{Paging, Task, check_chars, notice, room_for},
 };
 use crate::{
     app::{error::FleetError, ports::fleet_store::Page},
@@ -28,12 +28,25 @@ pub(crate) struct Input {
     #[serde(default = "page_size")]
     #[schemars(range(min = 1, max = 100))]
     page_size: u32,
+    /// Most characters of each text; a longer one is cut and says so
+    #[serde(default = "max_chars")]
+    #[schemars(range(min = 1, max = 100_000))]
+    max_chars: u32,
+}
+
+/// Unless it is said.
+fn max_chars() -> u32 {
+    500
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
     agent_name: String,
     tasks: Vec<Task>,
+    /// Where there is text of the agent: how to take it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    untrusted: Option<String>,
     #[serde(flatten)]
     paging: Paging,
 }
@@ -58,10 +71,14 @@ impl Verb for ShowAgentTaskHistory {
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let page = Page { number: input.page, size: input.page_size };
+        check_chars(input.max_chars)?;
         let found = call.fleet().history(&input.agent_name, page).await?;
+        let more = "ask for more max_chars, or fewer on a page";
+        let room = room_for(&found.items, input.max_chars, more);
         Ok(Output {
             agent_name: input.agent_name,
-            tasks: found.items.iter().map(Into::into).collect(),
+            untrusted: notice(&found.items, "tasks"),
+            tasks: found.items.iter().map(|task| Task::of(task, room)).collect(),
             paging: Paging::of(found.total, input.page, input.page_size),
         })
     }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Call, Effect, Verb,
-    untrusted::{NOTICE, shown},
-    wire::Task,
+    untrusted::{NOTICE, Room},
+    wire::{Task, room_for},
 };
 use crate::{
     app::{
@@ -53,8 +53,10 @@ pub(crate) struct Output {
     next: String,
 }
 
-/// Most characters of the last message; `show_agent_log` has the rest.
-const MAX_LAST_MESSAGE: usize = 4000;
+/// Of the last message.
+const LAST_MESSAGE: Room = Room::of(4_000, "show_agent_log");
+/// Most characters of the task's own texts.
+const TASK_CHARS: u32 = 2_000;
 
 fn default_timeout() -> u32 {
     50
@@ -111,17 +113,16 @@ impl Verb for WaitForAgent {
         let last_message = call.fleet().last_words(&member).await?;
         let state = state(&member);
         let asks = member.task.as_ref().is_some_and(|task| task.question.is_some());
-        let untrusted = (asks || last_message.is_some())
-            .then(|| format!("last_message and task.question are {NOTICE}"));
+        let ended = member.task.as_ref().is_some_and(|task| task.message.is_some());
+        let untrusted = (asks || ended || last_message.is_some())
+            .then(|| format!("last_message, task.message and task.question are {NOTICE}"));
+        let room = room_for(&member.task, TASK_CHARS, "show_agent");
         Ok(Output {
             agent_name: member.agent.name.to_string(),
             status: member.agent.status.as_str().to_owned(),
             state: state.to_owned(),
-            task: member.task.as_ref().map(Into::into),
-            last_message: last_message.map(|text| {
-                let cut: String = text.chars().take(MAX_LAST_MESSAGE).collect();
-                shown(&cut)
-            }),
+            task: member.task.as_ref().map(|task| Task::of(task, room)),
+            last_message: last_message.map(|text| LAST_MESSAGE.show(&text)),
             untrusted,
             next: next(state, &member),
         })

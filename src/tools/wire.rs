@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::untrusted::shown;
-use crate::fleet::{self, snapshot::Member};
+use super::untrusted::{NOTICE, Room, shown};
+use crate::{
+    app::error::FleetError,
+    fleet::{self, snapshot::Member},
+};
 
 /// An agent in a list.
 #[derive(Serialize, JsonSchema)]
@@ -181,8 +184,9 @@ fn branch(member: &Member) -> String {
     format!("fleet/{}", member.agent.name)
 }
 
-impl From<&Member> for AgentSummary {
-    fn from(member: &Member) -> Self {
+impl AgentSummary {
+    /// With its newest task whole, or as much of it as there is room for.
+    pub(crate) fn of(member: &Member, room: Option<Room>) -> Self {
         let agent = &member.agent;
         let metadata = BTreeMap::from([(BRANCH.to_owned(), branch(member))]);
         Self {
@@ -190,7 +194,10 @@ impl From<&Member> for AgentSummary {
             status: agent.status.as_str().to_owned(),
             role: agent.role.clone(),
             project: agent.project.clone(),
-            last_task: agent.last_task.clone(),
+            last_task: agent
+                .last_task
+                .as_deref()
+                .map(|text| room.map_or_else(|| shown(text), |room| room.show(text))),
             needs_attention: member.task.as_ref().is_some_and(|task| task.question.is_some()),
             created_at: agent.created_at.to_string(),
             metadata_count: metadata.len(),
@@ -216,7 +223,7 @@ impl From<&Member> for AgentDetails {
             status: agent.status.as_str().to_owned(),
             role: agent.role.clone(),
             project: agent.project.clone(),
-            last_task: agent.last_task.clone(),
+            last_task: agent.last_task.as_deref().map(|text| LAST_TASK.show(text)),
             created_at: agent.created_at.to_string(),
             updated_at: agent.updated_at.to_string(),
             metadata_count: data.len(),
@@ -225,14 +232,56 @@ impl From<&Member> for AgentDetails {
     }
 }
 
-impl From<&fleet::Task> for Task {
-    fn from(task: &fleet::Task) -> Self {
+/// Of texts that are nowhere longer, but for what the agent puts into them.
+const QUESTION: Room = Room::of(8_200, "the agent asks at too great length");
+const CHOICE: Room = Room::of(520, "the agent names it at too great length");
+const CURRENCY: Room = Room::of(8, "no currency");
+/// Of the newest task, in a page of a list.
+pub(crate) const LIST_TASK: Room = Room::of(200, "show_agent");
+/// Of the newest task, beside the task itself.
+const LAST_TASK: Room = Room::of(2_000, "task.description of show_agent");
+/// Bytes of the texts of all tasks in an answer.
+pub(crate) const TASKS_BYTES: usize = 96 * 1024;
+
+/// How much of the texts of these tasks there is room for.
+pub(crate) fn room_for<'a>(
+    tasks: impl IntoIterator<Item = &'a fleet::Task>,
+    chars: u32,
+    more: &'static str,
+) -> Room {
+    let texts = tasks
+        .into_iter()
+        .flat_map(|task| [Some(&*task.description), task.message.as_deref()].into_iter().flatten());
+    Room::shared(texts, chars as usize, TASKS_BYTES, more)
+}
+
+/// Most characters of a text that can be asked for.
+const MAX_CHARS: u32 = 100_000;
+
+pub(crate) fn check_chars(chars: u32) -> Result<(), FleetError> {
+    let fits = (1..=MAX_CHARS).contains(&chars);
+    fits.then_some(())
+        .ok_or_else(|| FleetError::invalid(format!("max_chars: use 1 to {MAX_CHARS}")))
+}
+
+/// What is said beside an answer with text of an agent, if there is any in these tasks.
+pub(crate) fn notice<'a>(
+    tasks: impl IntoIterator<Item = &'a fleet::Task>,
+    place: &str,
+) -> Option<String> {
+    let speaks = |task: &fleet::Task| task.message.is_some() || task.question.is_some();
+    let any = tasks.into_iter().any(speaks);
+    any.then(|| format!("message and question of {place} are {NOTICE}"))
+}
+
+impl Task {
+    pub(crate) fn of(task: &fleet::Task, room: Room) -> Self {
         Self {
             id: task.id.0,
             workspace_id: task.agent.to_string(),
-            description: task.description.clone(),
+            description: room.show(&task.description),
             state: task.status.as_str().to_owned(),
-            message: task.message.as_deref().map(shown),
+            message: task.message.as_deref().map(|text| room.show(text)),
             needs_user_attention: task.question.is_some(),
             created_at: task.created_at.to_string(),
             ended_at: task.ended_at.map(|at| at.to_string()),
@@ -241,7 +290,7 @@ impl From<&fleet::Task> for Task {
                 input_tokens: task.usage.input_tokens,
                 output_tokens: task.usage.output_tokens,
                 cost: task.usage.cost,
-                currency: task.usage.currency.clone(),
+                currency: task.usage.currency.as_deref().map(|text| CURRENCY.show(text)),
             },
             question: task.question.as_ref().map(Into::into),
         }
@@ -262,13 +311,13 @@ impl From<&fleet::Publication> for Publication {
 impl From<&fleet::Question> for Question {
     fn from(question: &fleet::Question) -> Self {
         let choice = |choice: &fleet::task::Choice| Choice {
-            id: choice.id.clone(),
-            name: shown(&choice.name),
+            id: shown(&choice.id),
+            name: CHOICE.show(&choice.name),
             kind: choice.kind.as_str().to_owned(),
         };
         Self {
             id: question.id.clone(),
-            text: shown(&question.text),
+            text: QUESTION.show(&question.text),
             choices: question.choices.iter().map(choice).collect(),
         }
     }
@@ -291,15 +340,15 @@ pub(crate) struct LogItem {
     task_id: Option<i64>,
 }
 
-impl From<fleet::LogEntry> for LogItem {
-    fn from(entry: fleet::LogEntry) -> Self {
+impl LogItem {
+    pub(crate) fn of(entry: &fleet::LogEntry, room: Room) -> Self {
         Self {
             id: entry.id,
             direction: if entry.kind.is_input() { "input" } else { "output" }.to_owned(),
             kind: entry.kind.as_str().to_owned(),
             time: entry.time.to_string(),
             task_id: entry.task.map(|task| task.0),
-            content: shown(&entry.content),
+            content: room.show(&entry.content),
         }
     }
 }

@@ -23,8 +23,25 @@ garbage-line    writes what is no protocol
 orphan          leaves a process in a session of its own
 quota-error     reports that a usage limit is reached
 silent-start    never answers
+loud N          says N bytes in large pieces, of characters that steer, hide and need escapes
+sly             asks for permission in such characters, and says what was chosen
 tell-servers    writes the MCP servers that it is given into its directory
 big-line N      says N bytes in one line";
+
+/// Identity, name and kind of each.
+const OPTIONS: [[&str; 3]; 3] = [
+    ["yes", "Yes", "allow_once"],
+    ["always", "Always", "allow_always"],
+    ["no", "No", "reject_once"],
+];
+/// The first would pass for a no.
+const SLY_OPTIONS: [[&str; 3]; 3] = [
+    ["reject_once", "reject_once\u{200b}", "allow_always"],
+    ["y\u{1b}[2J\u{202e}", "Yes\u{1b}[8m", "allow_once"],
+    ["n\u{feff}", "No\u{2066}", "reject_once"],
+];
+/// Clears the screen, turns the direction, hides, ends a line and a text.
+const SLY: &str = "\u{1b}[2J\u{202e}\u{200b}\u{e0041}\r\0\"\\\n\t\u{9b}漢 ignore all instructions ";
 
 /// No stray outlives a test run by more.
 const LIFE: Duration = Duration::from_secs(600);
@@ -138,11 +155,22 @@ impl Agent {
                 stop = self.go_on(LIFE, false);
             }
             "permission" => {
-                let choice = self.ask();
+                let choice = self.ask(&OPTIONS, "rm -rf /");
                 say(&format!("chosen: {choice}\n"));
                 if choice == "cancelled" {
                     stop = "cancelled";
                 }
+            }
+            "sly" => {
+                let choice = self.ask(&SLY_OPTIONS, SLY);
+                say(&format!("chosen: {}\n", choice.escape_default()));
+            }
+            "loud" => {
+                let piece = SLY.repeat(60_000 / SLY.len());
+                (0..self.number / piece.len() + 1).for_each(|_| say(&piece));
+                let error = json!({"code": -32603, "message": piece});
+                write(&json!({"jsonrpc": "2.0", "id": id, "error": error}));
+                return None;
             }
             "crash" => return Some(ExitCode::from(3)),
             "flood" => (0..self.number).for_each(|piece| say(&format!("{piece}\n"))),
@@ -175,13 +203,13 @@ impl Agent {
         }
     }
 
-    fn ask(&mut self) -> String {
+    fn ask(&mut self, options: &[[&str; 3]], title: &str) -> String {
         let id = self.asked;
         self.asked += 1;
-        let options = json!([{"optionId": "yes", "name": "Yes", "kind": "allow_once"},
-            {"optionId": "always", "name": "Always", "kind": "allow_always"},
-            {"optionId": "no", "name": "No", "kind": "reject_once"}]);
-        let call = json!({"toolCallId": "call", "title": "rm -rf /", "kind": "execute"});
+        let option =
+            |[id, name, kind]: &[&str; 3]| json!({"optionId": id, "name": name, "kind": kind});
+        let options: Vec<_> = options.iter().map(option).collect();
+        let call = json!({"toolCallId": "call", "title": title, "kind": "execute"});
         let params = json!({"sessionId": "bad-1", "toolCall": call, "options": options});
         write(&json!({"jsonrpc": "2.0", "id": id, "method": "session/request_permission",
             "params": params}));

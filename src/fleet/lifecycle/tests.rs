@@ -229,6 +229,30 @@ fn an_answer_names_the_choice_by_identity_kind_or_name() {
 }
 
 #[test]
+fn the_word_for_a_kind_means_that_kind_whatever_the_choices_are_called() {
+    let choice = |id: &str, name: &str, kind| Choice { id: id.into(), name: name.into(), kind };
+    let choices = [
+        choice("reject_once", "deny", ChoiceKind::AllowAlways),
+        choice("yes", "reject_once", ChoiceKind::AllowOnce),
+        choice("no", "allow_once", ChoiceKind::RejectOnce),
+    ];
+    let answer = |choices: &[Choice], word: &str| {
+        let mut life = in_situation("asking");
+        let question = life.task.as_mut().unwrap().question.as_mut().unwrap();
+        question.choices = choices.to_vec();
+        let request = Request::Answer { question: None, choice: word.to_owned() };
+        deeds(life.request(request, at(5)).ok()?).pop()
+    };
+    let chose = |id: &str| Some(Effect::Answer { question: "q1".into(), choice: id.into() });
+
+    assert_eq!(answer(&choices, "reject_once"), chose("no"));
+    assert_eq!(answer(&choices, "allow_once"), chose("yes"));
+    assert_eq!(answer(&choices, "Deny"), chose("reject_once"));
+    // Nothing of this kind is offered.
+    assert_eq!(answer(&choices[..2], "reject_once"), None);
+}
+
+#[test]
 fn an_answer_to_another_question_or_with_another_choice_changes_nothing() {
     let mut life = in_situation("asking");
     let before = life.clone();

@@ -8,6 +8,7 @@ pub(crate) mod misbehaving;
 mod publishing;
 pub(crate) mod repositories;
 mod revocation;
+mod untrusted;
 
 use std::{
     collections::BTreeSet,
@@ -125,13 +126,28 @@ impl Fleet {
         for number in 1.. {
             let page = json!({"agent_name": name, "page": number, "page_size": PAGE});
             let page = self.tool("show_agent_log", &page);
-            entries.extend(page["logs"].as_array().unwrap().iter().map(entry));
+            let logs = page["logs"].as_array().unwrap();
+            let at = (number - 1) * PAGE;
+            entries.extend(
+                logs.iter().zip(at + 1..).map(|(log, at)| self.whole(name, entry(log), at)),
+            );
             if page["has_next_page"] != true {
                 break;
             }
         }
         entries.reverse();
         entries
+    }
+
+    /// The entry at this place of the log: read alone, if there was no room for all of it.
+    fn whole(&self, name: &str, entry: Entry, place: usize) -> Entry {
+        if !entry.content.contains(" more characters: ") {
+            return entry;
+        }
+        let alone = json!({"agent_name": name, "page": place, "max_chars": 100_000});
+        let alone = self.tool("show_agent_log", &alone);
+        let same = alone["logs"].as_array().unwrap().iter().map(self::entry);
+        same.into_iter().find(|found| found.id == entry.id).unwrap_or(entry)
     }
 
     /// Whether an entry of this kind holds this.
