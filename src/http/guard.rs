@@ -1,4 +1,7 @@
 //! Host and Origin: what keeps a web page in somebody's browser from driving this server.
+//!
+//! A request of HTTP/1.1 has one Host (RFC 9112, section 3.2): with another number, what it is meant for
+//! is not for us to guess.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -11,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, StatusCode, Version,
     header::{HOST, ORIGIN},
     uri::{Authority, Uri},
 };
@@ -38,6 +41,12 @@ pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
             ("host_not_allowed", "this server does not answer for the Host of the request")
         } else if !origin_is_allowed(request.headers(), &settings.http, open) {
             ("origin_not_allowed", "this server takes no requests from the Origin of the request")
+        } else if request.version() == Version::HTTP_11
+            && request.headers().get_all(HOST).iter().count() != 1
+        {
+            let message = "a request has exactly one Host header";
+            let error = HttpError::new(StatusCode::BAD_REQUEST, "INVALID_INPUT", message);
+            return closing(error.into_response());
         } else {
             return next.run(request).await;
         };
@@ -74,12 +83,16 @@ fn origin_is_allowed(headers: &HeaderMap, settings: &HttpSettings, open: bool) -
         if settings.allowed_origins.iter().any(|origin| origin.eq_ignore_ascii_case(text)) {
             return true;
         }
-        let Some(origin) = text.parse::<Uri>().ok().and_then(|uri| uri.into_parts().authority)
-        else {
-            return false;
-        };
+        let Some(origin) = text.parse::<Uri>().ok().and_then(origin_of) else { return false };
         is_loopback(origin.host()) || own.as_ref() == Some(&origin)
     })
+}
+
+/// An origin is a scheme and an authority and nothing else.
+fn origin_of(uri: Uri) -> Option<Authority> {
+    let parts = uri.into_parts();
+    let bare = parts.scheme.is_some() && parts.path_and_query.is_none_or(|path| path == "/");
+    parts.authority.filter(|authority| bare && !authority.as_str().contains('@'))
 }
 
 /// A Host header is an authority and nothing else; user information in it is a trick.

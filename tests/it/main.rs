@@ -30,6 +30,7 @@ mod mcp_protocol;
 mod metrics;
 mod packaging;
 mod plain_http;
+mod raw_requests;
 mod refused_bodies;
 mod rotation;
 mod specification;
