@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Call, Effect, Verb,
-    wire::{AgentDetails, Task, check_chars, notice, room_for},
+    wire::{AgentDetails, TASK_BYTES, Task, check_chars, notice, room_for},
 };
 use crate::{app::error::FleetError, auth::Scope};
 
@@ -61,7 +61,7 @@ impl Verb for ShowAgent {
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
         let member = call.fleet().show_agent(&input.agent_name)?;
         check_chars(input.max_chars)?;
-        let room = room_for(&member.task, input.max_chars, "ask for more max_chars");
+        let room = room_for(&member.task, input.max_chars, TASK_BYTES, "ask for more max_chars");
         let task = member.task.as_ref().map(|task| Task::of(task, room));
         let untrusted = notice(&member.task, "agent.task");
         Ok(Output { agent: Agent { details: (&*member).into(), task }, untrusted })

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Call, Effect, Verb,
     untrusted::{NOTICE, Room},
-    wire::{LogItem, Paging, check_chars},
+    wire::{LOG_BYTES, LogItem, Paging, check_chars},
 };
 use crate::{
     app::{error::FleetError, ports::fleet_store::Page},
@@ -39,9 +39,6 @@ pub(crate) struct Input {
 fn max_chars() -> u32 {
     16_384
 }
-
-/// Bytes of the texts of all entries in an answer.
-const PAGE_BYTES: usize = 192 * 1024;
 
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Output {
@@ -78,7 +75,7 @@ impl Verb for ShowAgentLog {
         let found = call.fleet().log(&input.agent_name, page).await?;
         let texts = found.items.iter().map(|entry| &*entry.content);
         let more = "ask for more max_chars, or fewer on a page";
-        let room = Room::shared(texts, input.max_chars as usize, PAGE_BYTES, more);
+        let room = Room::shared(texts, input.max_chars as usize, LOG_BYTES, more);
         Ok(Output {
             agent_name: input.agent_name,
             logs: found.items.iter().map(|entry| LogItem::of(entry, room)).collect(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Call, Effect, Verb,
-    wire::{Paging, Task, check_chars, notice, room_for},
+    wire::{Paging, TASKS_BYTES, Task, check_chars, notice, room_for},
 };
 use crate::{
     app::{error::FleetError, ports::fleet_store::Page},
@@ -74,7 +74,7 @@ impl Verb for ShowAgentTaskHistory {
         check_chars(input.max_chars)?;
         let found = call.fleet().history(&input.agent_name, page).await?;
         let more = "ask for more max_chars, or fewer on a page";
-        let room = room_for(&found.items, input.max_chars, more);
+        let room = room_for(&found.items, input.max_chars, TASKS_BYTES, more);
         Ok(Output {
             agent_name: input.agent_name,
             untrusted: notice(&found.items, "tasks"),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Call, Effect, Verb,
     untrusted::{NOTICE, Room},
-    wire::{Task, room_for},
+    wire::{TASK_BYTES, Task, room_for},
 };
 use crate::{
     app::{
@@ -116,7 +116,7 @@ impl Verb for WaitForAgent {
         let ended = member.task.as_ref().is_some_and(|task| task.message.is_some());
         let untrusted = (asks || ended || last_message.is_some())
             .then(|| format!("last_message, task.message and task.question are {NOTICE}"));
-        let room = room_for(&member.task, TASK_CHARS, "show_agent");
+        let room = room_for(&member.task, TASK_CHARS, TASK_BYTES, "show_agent");
         Ok(Output {
             agent_name: member.agent.name.to_string(),
             status: member.agent.status.as_str().to_owned(),

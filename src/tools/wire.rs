@@ -240,19 +240,24 @@ const CURRENCY: Room = Room::of(8, "no currency");
 pub(crate) const LIST_TASK: Room = Room::of(200, "show_agent");
 /// Of the newest task, beside the task itself.
 const LAST_TASK: Room = Room::of(2_000, "task.description of show_agent");
-/// Bytes of the texts of all tasks in an answer.
-pub(crate) const TASKS_BYTES: usize = 96 * 1024;
+/// Bytes of the texts of all entries on a page of a log.
+pub(crate) const LOG_BYTES: usize = 192 * 1024;
+/// Bytes of the texts of a task that is shown alone.
+pub(crate) const TASK_BYTES: usize = 96 * 1024;
+/// Bytes of the texts of all tasks on a page.
+pub(crate) const TASKS_BYTES: usize = 64 * 1024;
 
 /// How much of the texts of these tasks there is room for.
 pub(crate) fn room_for<'a>(
     tasks: impl IntoIterator<Item = &'a fleet::Task>,
     chars: u32,
+    bytes: usize,
     more: &'static str,
 ) -> Room {
     let texts = tasks
         .into_iter()
         .flat_map(|task| [Some(&*task.description), task.message.as_deref()].into_iter().flatten());
-    Room::shared(texts, chars as usize, TASKS_BYTES, more)
+    Room::shared(texts, chars as usize, bytes, more)
 }
 
 /// Most characters of a text that can be asked for.
@@ -352,3 +357,6 @@ impl LogItem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
