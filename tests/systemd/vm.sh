@@ -65,7 +65,7 @@ FailureAction=poweroff
 [Service]
 Type=oneshot
 ExecStartPre=/bin/sh -c 'mkdir -p /made && mount -o ro /dev/vdb /made'
-ExecStart=/bin/bash -c 'mapfile -t arguments < /made/arguments; exec /made/systemd/run --inside ${arguments[*]}'
+ExecStart=/bin/bash -c 'mapfile -t arguments < /made/arguments; exec /made/systemd/run --inside $${arguments[*]}'
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/ttyS1
