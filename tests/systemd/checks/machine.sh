@@ -74,6 +74,68 @@ check_an_agent_can_do_no_harm_on_this_kernel() {
   no_harm_is_done
 }
 
+# The only place where the real clock may be set. A day forth and back, and a year forth.
+check_no_token_lives_longer_than_the_clock_was_set_and_doctor_tells_of_it() {
+  local hours days seconds
+  hours=$(ctl token create hours --expires 2h) days=$(ctl token create days --expires 30d)
+  all_counts "$hours" 200 "$days" 200
+
+  set_clock '+1 day'
+  all_counts "$hours" 401 "$days" 200
+  eventually 10 told_of 86400 1
+  doctor_says 'the clock was set once since the daemon started (in all forward by 24h): forward by 24h'
+  set_clock '-1 day'
+  all_counts "$hours" 200 "$days" 200
+  eventually 10 told_of -86400 1
+  doctor_says 'the clock was set 2 times since the daemon started (it is right again)'
+
+  # It lives as long as it was given, and by the jump longer.
+  seconds=$(ctl token create seconds --expires 3s)
+  set_clock '-1 day'
+  sleep 4
+  all_counts "$seconds" 200
+  eventually 10 told_of -86400 2
+  set_clock '+1 day'
+  all_counts "$seconds" 401 "$hours" 200
+  eventually 10 told_of 86400 2
+
+  # Events are removed at the start if they are too old: these would be.
+  set_clock '+365 days'
+  eventually 10 told_of 31536000 1
+  box systemctl restart fleet-mcp
+  sleep 2
+  ctl events --audit --token hours | grep token_created
+  all_counts "$days" 401
+  set_clock '-365 days'
+  all_counts "$days" 200
+  eventually 10 told_of -31536000 1
+  doctor_says 'the clock was set once since the daemon started (in all back by 8760h): back by 8760h'
+}
+
+set_clock() {
+  box date --set="$1" > /dev/null
+}
+
+# TOKEN STATUS...: what each of them is answered now.
+all_counts() {
+  while (($#)); do
+    is 'the answer' "$2" "$(with_token "$1")"
+    shift 2
+  done
+}
+
+# SECONDS TIMES: the journal has so many jumps by so much.
+told_of() {
+  is "jumps by $1 s" "$2" "$(entries FLEET_EVENT=clock_set "FLEET_SECONDS=$1" | wc -l)" 2> /dev/null
+}
+
+# It ends with 1 if it has found something.
+doctor_says() {
+  local said
+  said=$(ctl doctor) || true
+  grep -F "$1" <<< "$said" || fail "the doctor says: $said"
+}
+
 # Clients ask all the while, and every one of them is answered.
 begin_asking() {
   ctl token show | box /made/tools/load 127.0.0.1:8000 20 20 > "$scratch/load" &
