@@ -22,7 +22,7 @@ const LOG_ENTRIES: u32 = 50;
 
 /// The whole fleet, and each agent.
 pub(super) fn list(caller: &Caller) -> Result<ListResourcesResult, ErrorData> {
-    let names = caller.agent_names().map_err(|error| fault(&error))?;
+    let names = caller.agent_names().map_err(|error| fault(&error, AGENTS))?;
     let fleet = Resource::new(AGENTS, "agents")
         .with_title("All agents")
         .with_description("Who is in the fleet, and what each does: the first 100 by name")
@@ -57,7 +57,7 @@ pub(super) fn templates() -> ListResourceTemplatesResult {
 /// What is at this address now.
 pub(super) async fn read(caller: &Caller, uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let (tool, arguments) = target(uri).ok_or_else(|| unknown(uri))?;
-    let answer = caller.ask(tool, arguments).await.map_err(|error| fault(&error))?;
+    let answer = caller.ask(tool, arguments).await.map_err(|error| fault(&error, uri))?;
     let contents = ResourceContents::text(format!("{answer:#}"), uri).with_mime_type(JSON);
     Ok(ReadResourceResult::new(vec![contents]).with_ttl_ms(0).with_cache_scope(CacheScope::Private))
 }
@@ -80,18 +80,23 @@ fn target(uri: &str) -> Option<(&'static str, Value)> {
 }
 
 fn unknown(uri: &str) -> ErrorData {
-    let uri: String = uri.chars().take(100).collect();
+    let start: String = uri.chars().take(100).collect();
     let help = "there are fleet://agents, fleet://agents/NAME and fleet://agents/NAME/log";
-    ErrorData::resource_not_found(format!("no resource `{uri}`; {help}"), None)
+    not_found(format!("no resource `{start}`; {help}"), uri)
 }
 
-fn fault(error: &FleetError) -> ErrorData {
+fn fault(error: &FleetError, uri: &str) -> ErrorData {
     let text = error.message.clone();
     match error.code {
-        Code::NotFound => ErrorData::resource_not_found(text, None),
+        Code::NotFound => not_found(text, uri),
         Code::InvalidInput | Code::InsufficientScope(_) => ErrorData::invalid_params(text, None),
         _ => ErrorData::internal_error(text, None),
     }
+}
+
+/// A client that reads several at once learns which of them there is not.
+fn not_found(message: String, uri: &str) -> ErrorData {
+    ErrorData::resource_not_found(message, Some(json!({"uri": uri})))
 }
 
 #[cfg(test)]

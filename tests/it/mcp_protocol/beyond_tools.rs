@@ -69,7 +69,10 @@ fn a_resource_or_prompt_that_does_not_exist_is_a_fault_of_the_request() {
     };
 
     for uri in ["fleet://agents/nobody", "fleet://agents/nobody/log", "file:///etc/passwd"] {
-        assert_eq!(code("resources/read", json!({"uri": uri})), -32002, "{uri}");
+        let response =
+            client.legacy("/mcp", Some("2025-11-25"), "resources/read", json!({"uri": uri}));
+        assert_eq!(fault(&response, 200), -32002, "{uri}");
+        assert_eq!(response.json()["error"]["data"], json!({"uri": uri}));
     }
     for prompt in [
         json!({"name": "nothing"}),
