@@ -36,7 +36,8 @@ thread_local! {
         let daemon = Daemon::start();
         let router = {
             let _entered = daemon.runtime.enter();
-            fleet_mcp::http::router(&daemon.app, CancellationToken::new())
+            let mcp = fleet_mcp::http::mcp::fleet(&daemon.app, CancellationToken::new());
+            fleet_mcp::http::router(&daemon.app, mcp)
         };
         (daemon, router)
     };

@@ -33,6 +33,7 @@ use crate::{
     },
     config::{self, Loaded, Sources},
     exit::Exit,
+    http::{Endpoint, mcp},
     log,
     stores::StateDir,
     systemd::{
@@ -44,15 +45,29 @@ use crate::{
 /// How long the start may take, with a large fleet on a slow disk: then it hangs.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// What the daemon is given at its start, besides its settings.
+struct Given<'a> {
+    sources: &'a Sources,
+    log: &'a Arc<log::Guard>,
+    /// What the service manager has kept of the former daemon.
+    inherited: Inherited,
+    mcp: Endpoint,
+}
+
 /// Runs the program.
 pub fn main() -> Exit {
+    main_serving(mcp::fleet)
+}
+
+/// Runs the program with another MCP server in the fleet's place; all else is as it is shipped.
+pub fn main_serving(mcp: Endpoint) -> Exit {
     if let Some(inner) = args::inner() {
         return for_an_agent(inner);
     }
     match args::parse() {
         Ok(args) if args.command == Verb::CheckConfig => check_config::run(args.flags),
         Ok(args) if args.command == Verb::DemoAgent => demo_agent(),
-        Ok(args) => serve(args),
+        Ok(args) => serve(args, mcp),
         Err(text) => {
             let exit = if text.use_stderr() { Exit::Usage } else { Exit::Ok };
             // Nobody is left to tell if this fails.
@@ -91,7 +106,7 @@ fn demo_agent() -> Exit {
     }
 }
 
-fn serve(args: Args) -> Exit {
+fn serve(args: Args, mcp: Endpoint) -> Exit {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         return Failure::new("can't keep secrets out of core dumps").caused_by(error).report();
     }
@@ -122,20 +137,19 @@ fn serve(args: Args) -> Exit {
         }
     };
     let recording = (recorder, events);
-    let served = start(&sources, loaded, args.print_token, &log, recording, clock, inherited);
+    let given = Given { sources: &sources, log: &log, inherited, mcp };
+    let served = start(given, loaded, args.print_token, recording, clock);
     let exit = served.map_or_else(|failure| failure.log(&log), |()| Exit::Ok);
     log.flush(log::FLUSH_TIMEOUT);
     exit
 }
 
 fn start(
-    sources: &Sources,
+    mut given: Given<'_>,
     loaded: Loaded,
     print_token: bool,
-    log: &Arc<log::Guard>,
     recording: (Recorder, Waiting),
     clock: Arc<dyn Clock>,
-    mut inherited: Inherited,
 ) -> Result<(), Failure> {
     let more_time = MoreTime::until_dropped(START_TIMEOUT);
     let settings = Arc::new(loaded.settings);
@@ -148,8 +162,9 @@ fn start(
     }
     let settings = watch::Sender::new(settings);
     let (recorder, events) = recording;
+    let inherited = &mut given.inherited;
     let (access, revived) =
-        fleet::revive(settings.subscribe(), &tokens, &clock, recorder, log, &mut inherited)?;
+        fleet::revive(settings.subscribe(), &tokens, &clock, recorder, given.log, inherited)?;
     let recording = Recording {
         store: Arc::clone(&access.events),
         settings: settings.subscribe(),
@@ -162,8 +177,7 @@ fn start(
         .enable_all()
         .build()
         .map_err(|error| Failure::new("can't start the runtime").caused_by(error))?;
-    let served =
-        runtime.block_on(serve::run(app, revived, recording, sources, log, inherited, more_time));
+    let served = runtime.block_on(serve::run(app, revived, recording, given, more_time));
     // Hangs up on the agents' hosts. The lock is held until they are gone.
     drop(runtime);
     fleet::await_end();

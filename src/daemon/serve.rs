@@ -11,6 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Given,
     clock_watch::ClockWatch,
     doctor::Examiner,
     failure::Failure,
@@ -34,12 +35,8 @@ use crate::{
     },
     exit::Exit,
     http::{server::Server, tls},
-    log,
     stores::{self, Whose},
-    systemd::{
-        notify::{self, MoreTime},
-        store::Inherited,
-    },
+    systemd::notify::{self, MoreTime},
 };
 
 /// How often refusals of minutes that are over are summed up.
@@ -68,11 +65,10 @@ pub(super) async fn run(
     app: Arc<App>,
     mut fleet: Revived,
     recording: Recording,
-    sources: &Sources,
-    log: &Arc<log::Guard>,
-    inherited: Inherited,
+    given: Given<'_>,
     mut more_time: MoreTime,
 ) -> Result<(), Failure> {
+    let Given { sources, log, inherited, mcp } = given;
     let mut signals = Signals::catch()?;
     let settings = app.settings();
     let certificate = match &settings.http.tls {
@@ -115,7 +111,8 @@ pub(super) async fn run(
     let tending = tokio::spawn(async move { tokio::join!(tended.tend(), watch.watch()) });
     // Clients may have queued up while it started, and this is what they came for.
     app.enter(Phase::Ready);
-    let server = Server::start(Arc::clone(&app), listeners, notify::is_supervised(), certificates);
+    let outlive = notify::is_supervised();
+    let server = Server::start(Arc::clone(&app), mcp, listeners, outlive, certificates);
     audit::daemon_started(env!("CARGO_PKG_VERSION"), app.listeners(), app.enforces_auth());
     more_time.enough();
     notify::ready(&app.summary());

@@ -9,7 +9,7 @@ mod error;
 mod guard;
 mod health;
 mod limits;
-mod mcp;
+pub mod mcp;
 mod metrics;
 mod plain;
 mod request_body;
@@ -24,23 +24,25 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware::from_fn_with_state,
-    routing::{any, any_service, get},
+    routing::{MethodRouter, any, get},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{error::HttpError, request_body::Memory};
 use crate::app::App;
 
-/// Every route of the data plane on one screen. `shutdown` ends open streams.
+/// Makes what answers MCP clients. The token ends its streams.
+pub type Endpoint = fn(&Arc<App>, CancellationToken) -> MethodRouter<Arc<App>>;
+
+/// Every route of the data plane on one screen. `mcp` is what MCP clients get at.
 ///
 /// `/health` and the paths where clients look for OAuth are open by their place in this list, never
 /// by a comparison of paths: everything above the layers is authenticated, known or not.
-pub fn router(app: &Arc<App>, shutdown: CancellationToken) -> Router {
-    let mcp = mcp::service(Arc::clone(app), shutdown);
+pub fn router(app: &Arc<App>, mcp: MethodRouter<Arc<App>>) -> Router {
     let guarded = Router::new()
-        .route("/", any_service(mcp.clone()))
-        .route("/mcp", any_service(mcp.clone()))
-        .route("/mcp/", any_service(mcp))
+        .route("/", mcp.clone())
+        .route("/mcp", mcp.clone())
+        .route("/mcp/", mcp)
         .route("/mcp/{tool}", get(plain::get).post(plain::post).fallback(plain::other_method))
         .route("/metrics", get(metrics::metrics))
         .fallback(async || HttpError::not_found("there is nothing here; MCP is at /mcp"))

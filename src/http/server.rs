@@ -25,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
 use super::{
+    Endpoint,
     body::Guarded,
     connection::{Connection, Phase},
     connections::{Connections, Registered},
@@ -79,10 +80,16 @@ pub struct Server {
 impl Server {
     /// Accepts on these listeners until [`Server::stop`]. `outlive` says that they stay open then: for
     /// the next server.
-    pub fn start(app: Arc<App>, listeners: Vec<TcpListener>, outlive: bool, tls: Tls) -> Arc<Self> {
+    pub fn start(
+        app: Arc<App>,
+        mcp: Endpoint,
+        listeners: Vec<TcpListener>,
+        outlive: bool,
+        tls: Tls,
+    ) -> Arc<Self> {
         let ending = CancellationToken::new();
         let server = Arc::new(Self {
-            router: super::router(&app, ending.clone()),
+            router: super::router(&app, mcp(&app, ending.clone())),
             connections: Arc::new(Connections::new(Arc::clone(&app.metrics))),
             app,
             tls,
