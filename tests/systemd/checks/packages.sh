@@ -13,6 +13,19 @@ check_package_names_no_path_of_the_machine_that_built_it() {
   if strings -n 8 "$root"/target/packaging/bin/* | grep -F -e "$root" -e "${CARGO_HOME:-$HOME/.cargo}"; then fail 'a path of this machine'; fi
 }
 
+check_package_says_what_the_programs_are_made_of() {
+  local crate listed=0
+  box cat /usr/share/doc/fleet-mcp/fleet-mcp.cdx.json > "$scratch/bill"
+  jq --raw-output '.components[] | "\(.name) \(.version)"' "$scratch/bill" | sort > "$scratch/components"
+  while IFS= read -r crate; do
+    grep -qxF "$crate" "$scratch/components" || fail "$crate is not listed"
+    listed=$((listed + 1))
+  done < <(cargo tree --locked --manifest-path "$root/Cargo.toml" --edges normal --prefix none --no-dedupe |
+    sed -n 's/^\([^ ]*\) v\([^ ]*\).*/\1 \2/p' | grep -v '^fleet-mcp ' | sort -u)
+  ((listed > 100)) || fail "only $listed crates"
+  ! grep -F -e "$root" -e "${CARGO_HOME:-$HOME/.cargo}" "$scratch/bill" || fail 'a path of this machine'
+}
+
 check_rpm_has_the_same_files() {
   local files
   files=$(rpm -qlp "$made/fleet-mcp.rpm" 2> /dev/null)
