@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::ports::{Grant, Use},
-    auth::{Digest, Generation, Networks, Projects, Scope, Scopes, Source, Token, TokenName},
+    auth::{Digest, Generation, Networks, Projects, Scope, Scopes, Source, Token},
 };
 
 /// The largest file, in bytes: a secret takes about 300.
@@ -30,9 +30,9 @@ pub(super) enum Flaw {
     #[error("token `{name}`: {what}")]
     Token { name: String, what: &'static str },
     #[error("token `{0}` stands in it twice")]
-    Twice(TokenName),
+    Twice(String),
     #[error("two of its secrets are the same, one of token `{0}`")]
-    Shared(TokenName),
+    Shared(String),
 }
 
 /// What is looked at first: another version may have other members.
@@ -121,19 +121,17 @@ fn check(grants: &[Grant]) -> Result<(), Flaw> {
     for grant in grants {
         let name = &grant.token.name;
         if !names.insert(name) {
-            return Err(Flaw::Twice(name.clone()));
+            return Err(Flaw::Twice(shown(name.as_str())));
         }
         if !grant.secrets.iter().all(|(secret, _)| secrets.insert(*secret.digest.as_bytes())) {
-            return Err(Flaw::Shared(name.clone()));
+            return Err(Flaw::Shared(shown(name.as_str())));
         }
     }
     Ok(())
 }
 
 fn grant(row: Row) -> Result<Grant, Flaw> {
-    // Shorter than any secret: somebody may have put one here by mistake.
-    let name: String = row.name.chars().take(40).collect();
-    let flaw = |what| Flaw::Token { name: name.clone(), what };
+    let flaw = |what| Flaw::Token { name: shown(&row.name), what };
     let scope = |word: &String| Scope::ALL.into_iter().find(|scope| scope.as_str() == word);
     let scopes: Option<Scopes> = row.scopes.iter().map(scope).collect();
     let token = Token {
@@ -167,6 +165,11 @@ fn grant(row: Row) -> Result<Grant, Flaw> {
         return Err(flaw("it has no secret"));
     }
     Ok(Grant { token, secrets })
+}
+
+/// Shorter than any secret: somebody may have put one in a name's place.
+fn shown(name: &str) -> String {
+    name.chars().take(40).collect()
 }
 
 fn row(grant: &Grant) -> Row {

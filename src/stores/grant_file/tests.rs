@@ -98,7 +98,7 @@ fn what_cannot_be_understood_is_neither_changed_nor_shown() {
         (with("\"version\": 1,", ""), "a member is missing"),
         (with("\"name\"", "\"hunter2\": 1, \"name\""), "a member is missing, unknown"),
         (with("\"ci\"", "\"c i\""), "it can't be called so"),
-        (with("\"ci\"", &format!("\"{}hunter2\"", "s".repeat(40))), "it can't be called so"),
+        (with("\"ci\"", &format!("\"{}hunter2 \"", "s".repeat(40))), "it can't be called so"),
         (with("\"read\"", "\"hunter2\""), "it has a scope that does not exist"),
         (with("10.0.0.0/8", "hunter2"), "a member is missing, unknown or of the wrong kind"),
         (with("203.0.113.7", "hunter2"), "the address of its last use is none"),
