@@ -1,6 +1,9 @@
 //! Why a use case of the fleet could not be carried out, for whoever asked.
 
-use crate::{auth::Scope, fleet::lifecycle::Refused};
+use crate::{
+    auth::Scope,
+    fleet::{TaskId, lifecycle::Refused},
+};
 
 /// An answer that says what is wrong and what would be right. Never holds internals.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +68,17 @@ impl FleetError {
     /// The daemon can't do it just now.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self { code: Code::Unavailable, message: message.into() }
+    }
+
+    /// There is no such task, or none that is to be seen.
+    pub fn no_task(id: TaskId) -> Self {
+        Self { code: Code::NotFound, message: format!("task `{}` not found", id.0) }
+    }
+
+    /// The token lacks a scope that something needs.
+    pub fn insufficient_scope(token: &str, scope: Scope, what: &str) -> Self {
+        let message = format!("token `{token}` lacks the scope `{scope}` that `{what}` needs");
+        Self { code: Code::InsufficientScope(scope), message }
     }
 
     /// Something does not exist; names what there is, or says that there is nothing.

@@ -1,6 +1,8 @@
 //! The fleet's use cases: questions are answered from the newest snapshot, the settings and the
 //! store; wishes go to the supervisor.
 
+mod tasks;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
@@ -17,7 +19,7 @@ use super::{
 use crate::{
     auth::{Principal, Projects},
     fleet::{
-        AgentName, EntryKind, LogEntry, Project, Publication, Role, Snapshot, Status, Task,
+        AgentName, LogEntry, Project, Publication, Role, Snapshot, Status, Task, TaskId,
         snapshot::Member,
     },
 };
@@ -105,9 +107,8 @@ impl Fleet<'_> {
     pub fn show_agent(&self, name: &str) -> Result<Arc<Member>, FleetError> {
         let name = parse_name(name)?;
         let snapshot = self.app.snapshot();
-        let sees = |member: &Member| self.projects.cover(&member.agent.project);
-        snapshot.agents.get(&name).filter(|member| sees(member)).cloned().ok_or_else(|| {
-            let seen = snapshot.agents.values().filter(|member| sees(member));
+        snapshot.agents.get(&name).filter(|member| self.sees(member)).cloned().ok_or_else(|| {
+            let seen = snapshot.agents.values().filter(|member| self.sees(member));
             let names = seen.map(|member| member.agent.name.as_str());
             FleetError::not_found("agent", name.as_str(), names)
         })
@@ -163,12 +164,16 @@ impl Fleet<'_> {
         self.ask(wish).await
     }
 
-    /// Stops an agent's task.
+    /// Stops an agent's task; only this one, if one is named.
     ///
     /// # Errors
-    /// When there is no such agent, or it has no task.
-    pub async fn cancel_task(&self, name: &str) -> Result<Arc<Member>, FleetError> {
-        self.ask(Wish::Cancel(parse_name(name)?)).await
+    /// When there is no such agent, or it has no task or another one.
+    pub async fn cancel_task(
+        &self,
+        name: &str,
+        task: Option<TaskId>,
+    ) -> Result<Arc<Member>, FleetError> {
+        self.ask(Wish::Cancel { name: parse_name(name)?, task }).await
     }
 
     /// Answers an agent's question; the present one, if none is named.
@@ -278,19 +283,6 @@ impl Fleet<'_> {
         entries.map_err(|error| unreadable(&error))
     }
 
-    /// What an agent said last.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub async fn last_words(&self, member: &Member) -> Result<Option<String>, FleetError> {
-        let page = Page { number: 1, size: 20 };
-        let log = self.app.store.log(member.agent.id, page).await;
-        let entries = log.map_err(|error| unreadable(&error))?.items;
-        let task = member.task.as_ref().map(|task| task.id);
-        let said = |entry: &LogEntry| entry.kind == EntryKind::Message && entry.task == task;
-        Ok(entries.into_iter().find(said).map(|entry| entry.content))
-    }
-
     /// Waits until an agent's task has ended or needs a person, or the time is over, or the daemon
     /// stops. Each change meanwhile is told to `progress`.
     ///
@@ -331,6 +323,10 @@ impl Fleet<'_> {
 
     async fn ask(&self, wish: Wish) -> Result<Arc<Member>, FleetError> {
         self.app.supervisor.ask(wish, self.projects.clone()).await
+    }
+
+    fn sees(&self, member: &Member) -> bool {
+        self.projects.cover(&member.agent.project)
     }
 
     fn sees_project(&self, project: &Project) -> bool {

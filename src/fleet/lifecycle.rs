@@ -8,7 +8,7 @@ mod words;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Agent, Question, Status, Task, TaskStatus,
+    Agent, Question, Status, Task, TaskId, TaskStatus,
     entry::{Entry, EntryKind},
     task::{Choice, ChoiceKind},
 };
@@ -71,7 +71,7 @@ impl Life {
         let mut effects = Vec::new();
         match request {
             Request::Start(task) => self.start(*task, now, &mut effects)?,
-            Request::Cancel => self.cancel(now, &mut effects)?,
+            Request::Cancel(task) => self.cancel(task, now, &mut effects)?,
             Request::Answer { question, choice } => {
                 self.answer(question.as_deref(), &choice, now, &mut effects)?;
             }
@@ -120,7 +120,16 @@ impl Life {
         Ok(())
     }
 
-    fn cancel(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refused> {
+    fn cancel(
+        &mut self,
+        only: Option<TaskId>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refused> {
+        let works_on = |id| self.is_working() && self.task.as_ref().is_some_and(|t| t.id == id);
+        if let Some(id) = only.filter(|id| !works_on(*id)) {
+            return Err(self.conflict(&format!("does not work on task {}", id.0)));
+        }
         match self.link {
             Link::Turn => {
                 effects.push(Effect::Cancel);

@@ -44,7 +44,7 @@ use crate::{
         event_store::{Event, EventStore, Events, Query, Retention},
         fleet_store::{Change, FleetStore, Page, Paged, Stored, StoredFleet},
     },
-    fleet::{AgentId, LogEntry, Task},
+    fleet::{AgentId, LogEntry, Task, TaskId},
 };
 
 /// Calls that may wait for the disk. Agents are read no further while their lines wait, so this
@@ -151,6 +151,14 @@ impl FleetStore for FleetDb {
     fn commit(&self, changes: Vec<Change>) -> Stored<()> {
         let committed = self.have_done(Work::Changes(changes));
         Box::pin(async move { committed.await.map(drop) })
+    }
+
+    fn task(&self, id: TaskId) -> Stored<Option<Task>> {
+        self.read(move |connection| read::task(connection, id))
+    }
+
+    fn last_message(&self, task: TaskId) -> Stored<Option<String>> {
+        self.read(move |connection| read::last_message(connection, task))
     }
 
     fn history(&self, agent: AgentId, page: Page) -> Stored<Paged<Task>> {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Effect, Verb};
-use crate::{app::error::FleetError, auth::Scope};
+use crate::{app::error::FleetError, auth::Scope, fleet::TaskId};
 
 pub(crate) struct CancelAgentTask;
 
@@ -14,6 +14,10 @@ pub(crate) struct Input {
     /// The agent's name, such as `sony`
     #[schemars(length(min = 1, max = 32))]
     agent_name: String,
+    /// The task's id, so that no later one is canceled; the current task by default
+    #[serde(default)]
+    #[schemars(with = "i64", range(min = 1))]
+    task_id: Option<i64>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -34,7 +38,8 @@ impl Verb for CancelAgentTask {
     type Output = Output;
 
     async fn run(call: Call, input: Input) -> Result<Output, FleetError> {
-        let member = call.fleet().cancel_task(&input.agent_name).await?;
+        let task = input.task_id.map(TaskId);
+        let member = call.fleet().cancel_task(&input.agent_name, task).await?;
         let agent_name = member.agent.name.to_string();
         let message = format!("Task canceled for agent '{agent_name}' successfully");
         Ok(Output { agent_name, message })

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Call, Effect, Verb,
-    untrusted::{NOTICE, Room},
-    wire::{TASK_BYTES, Task, room_for},
+    untrusted::NOTICE,
+    wire::{TASK_BYTES, Task, last_message, room_for},
 };
 use crate::{
     app::{
@@ -53,8 +53,6 @@ pub(crate) struct Output {
     next: String,
 }
 
-/// Of the last message.
-const LAST_MESSAGE: Room = Room::of(4_000, "show_agent_log");
 /// Most characters of the task's own texts.
 const TASK_CHARS: u32 = 2_000;
 
@@ -110,7 +108,10 @@ impl Verb for WaitForAgent {
             }
         };
         let member = call.fleet().wait_for(&input.agent_name, timeout, tell).await?;
-        let last_message = call.fleet().last_words(&member).await?;
+        let last_message = match &member.task {
+            Some(task) => last_message(call.fleet(), task.id).await?,
+            None => None,
+        };
         let state = state(&member);
         let asks = member.task.as_ref().is_some_and(|task| task.question.is_some());
         let ended = member.task.as_ref().is_some_and(|task| task.message.is_some());
@@ -122,7 +123,7 @@ impl Verb for WaitForAgent {
             status: member.agent.status.as_str().to_owned(),
             state: state.to_owned(),
             task: member.task.as_ref().map(|task| Task::of(task, room)),
-            last_message: last_message.map(|text| LAST_MESSAGE.show(&text)),
+            last_message,
             untrusted,
             next: next(state, &member),
         })

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::untrusted::{NOTICE, Room, shown};
 use crate::{
-    app::error::FleetError,
+    app::{error::FleetError, fleet::Fleet},
     fleet::{self, snapshot::Member},
 };
 
@@ -326,6 +326,17 @@ impl From<&fleet::Question> for Question {
             choices: question.choices.iter().map(choice).collect(),
         }
     }
+}
+
+/// Of the last message.
+const LAST_MESSAGE: Room = Room::of(4_000, "show_agent_log");
+
+/// What an agent said last in a task, fit to be shown.
+pub(super) async fn last_message(
+    fleet: Fleet<'_>,
+    task: fleet::TaskId,
+) -> Result<Option<String>, FleetError> {
+    Ok(fleet.last_words(task).await?.map(|text| LAST_MESSAGE.show(&text)))
 }
 
 /// An entry of an agent's conversation.

@@ -40,6 +40,18 @@ pub trait FleetStore: Send + Sync + 'static {
     /// made then; what others committed meanwhile is not touched by it.
     fn commit(&self, changes: Vec<Change>) -> Stored<()>;
 
+    /// A task, whosever it is; none if it was never there, or went with its agent.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    fn task(&self, id: TaskId) -> Stored<Option<Task>>;
+
+    /// The newest entry of the log that is something said in this task; none if there is none left.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    fn last_message(&self, task: TaskId) -> Stored<Option<String>>;
+
     /// One page of an agent's tasks, newest first. A page beyond the end is empty.
     ///
     /// # Errors

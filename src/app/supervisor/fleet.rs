@@ -211,7 +211,7 @@ impl Fleet {
                 let task = self.task(&name, task, projects, now)?;
                 (name, Request::Start(Box::new(task)))
             }
-            Wish::Cancel(name) => (name, Request::Cancel),
+            Wish::Cancel { name, task } => (name, Request::Cancel(task)),
             Wish::Answer { name, question, choice } => (name, Request::Answer { question, choice }),
             Wish::Restart(name) => (name, Request::Restart),
             Wish::Publish(name) => (name, Request::Publish),

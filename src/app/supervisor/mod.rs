@@ -39,7 +39,7 @@ use super::{
 };
 use crate::{
     auth::Projects,
-    fleet::{AgentName, Snapshot, snapshot::Member},
+    fleet::{AgentName, Snapshot, TaskId, snapshot::Member},
 };
 
 /// Requests that may wait; more are told to come back.
@@ -75,7 +75,12 @@ pub enum Wish {
         task: String,
     },
     /// Stop an agent's task.
-    Cancel(AgentName),
+    Cancel {
+        /// The agent.
+        name: AgentName,
+        /// Only this one; the present one if it is left out.
+        task: Option<TaskId>,
+    },
     /// Answer an agent's question.
     Answer {
         /// The agent.
@@ -100,7 +105,7 @@ impl Wish {
             Self::Create { .. } => None,
             Self::Start { name, .. }
             | Self::Answer { name, .. }
-            | Self::Cancel(name)
+            | Self::Cancel { name, .. }
             | Self::Restart(name)
             | Self::Publish(name)
             | Self::Delete(name) => Some(name),

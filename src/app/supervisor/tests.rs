@@ -51,6 +51,14 @@ impl FleetStore for Store {
         Box::pin(async move { if refused { Err(error()) } else { Ok(()) } })
     }
 
+    fn task(&self, _: TaskId) -> Stored<Option<Task>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn last_message(&self, _: TaskId) -> Stored<Option<String>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn history(&self, _: AgentId, _: Page) -> Stored<Paged<Task>> {
         Box::pin(async { Ok(Paged { items: Vec::new(), total: 0 }) })
     }
@@ -376,14 +384,20 @@ async fn agent_outside_somebodys_projects_is_unknown_to_each_wish_and_named_to_n
     let start = Wish::Start { name: name(), task: "x".to_owned() };
     let answer = Wish::Answer { name: name(), question: None, choice: "yes".to_owned() };
 
-    for wish in [start, answer, Wish::Cancel(name()), Wish::Restart(name()), Wish::Delete(name())] {
+    for wish in [
+        start,
+        answer,
+        Wish::Cancel { name: name(), task: None },
+        Wish::Restart(name()),
+        Wish::Delete(name()),
+    ] {
         let refused = bench.supervisor.ask(wish, elsewhere.clone()).await.unwrap_err();
 
         assert_eq!(refused.message, "agent `sony` not found; there are no agents yet");
         assert_eq!(refused.code, Code::NotFound);
     }
     let scratch = Projects::Only(["Scratch".into()].into());
-    bench.supervisor.ask(Wish::Cancel(name()), scratch).await.unwrap();
+    bench.supervisor.ask(Wish::Cancel { name: name(), task: None }, scratch).await.unwrap();
 }
 
 fn publication() -> Publication {

@@ -79,7 +79,7 @@ fn in_situation(name: &str) -> Life {
         }
         "canceling" => {
             open(&mut life);
-            life.request(Request::Cancel, at(3)).unwrap();
+            life.request(Request::Cancel(None), at(3)).unwrap();
         }
         "idle" => {
             open(&mut life);
@@ -119,30 +119,30 @@ fn every_request_in_every_situation_has_the_documented_outcome() {
     type Row = (&'static str, Request, Option<(Vec<Effect>, Status)>);
     let table: Vec<Row> = vec![
         ("new", task(2), Some((open(None), Status::Starting))),
-        ("new", Request::Cancel, None),
+        ("new", Request::Cancel(None), None),
         ("new", Request::Restart, Some((open(None), Status::Starting))),
         ("new", Request::Delete, Some((vec![Effect::Remove], Status::Deleting))),
         ("opening", task(2), None),
-        ("opening", Request::Cancel, Some((close(false), Status::Stopping))),
+        ("opening", Request::Cancel(None), Some((close(false), Status::Stopping))),
         ("opening", Request::Restart, Some((close(false), Status::Stopping))),
         ("opening", Request::Delete, Some((close(true), Status::Deleting))),
         ("busy", task(2), None),
-        ("busy", Request::Cancel, Some((vec![Effect::Cancel], Status::Canceling))),
+        ("busy", Request::Cancel(None), Some((vec![Effect::Cancel], Status::Canceling))),
         ("busy", Request::Restart, Some((close(false), Status::Stopping))),
         ("busy", Request::Delete, Some((close(true), Status::Deleting))),
         ("asking", task(2), None),
-        ("asking", Request::Cancel, Some((vec![Effect::Cancel], Status::Canceling))),
+        ("asking", Request::Cancel(None), Some((vec![Effect::Cancel], Status::Canceling))),
         ("canceling", task(2), None),
-        ("canceling", Request::Cancel, Some((vec![], Status::Canceling))),
+        ("canceling", Request::Cancel(None), Some((vec![], Status::Canceling))),
         ("canceling", Request::Delete, Some((close(true), Status::Deleting))),
         ("idle", task(2), Some((prompt(2), Status::Busy))),
-        ("idle", Request::Cancel, None),
+        ("idle", Request::Cancel(None), None),
         ("idle", Request::Restart, Some((close(false), Status::Stopping))),
         ("resting", task(2), Some((open(Some("s1")), Status::Starting))),
         ("resting", Request::Restart, Some((open(Some("s1")), Status::Starting))),
         ("resting", Request::Delete, Some((vec![Effect::Remove], Status::Deleting))),
         ("crashed", task(2), Some((open(Some("s1")), Status::Starting))),
-        ("crashed", Request::Cancel, None),
+        ("crashed", Request::Cancel(None), None),
         ("restarting", task(2), None),
         ("restarting", Request::Delete, Some((vec![], Status::Deleting))),
         ("new", Request::Publish, Some((vec![Effect::PublishAlone], Status::Pending))),
@@ -155,7 +155,7 @@ fn every_request_in_every_situation_has_the_documented_outcome() {
         ("restarting", Request::Publish, None),
         ("deleting", Request::Publish, None),
         ("publishing", Request::Publish, None),
-        ("publishing", Request::Cancel, None),
+        ("publishing", Request::Cancel(None), None),
         ("publishing", task(2), Some((vec![], Status::Starting))),
         ("publishing", Request::Restart, Some((vec![], Status::Stopping))),
         ("publishing", Request::Delete, Some((vec![], Status::Deleting))),
@@ -202,7 +202,7 @@ fn what_is_wanted_while_an_agent_without_a_program_is_published_comes_after_it()
     let mut given = in_situation("publishing");
     given.request(task(2), at(5)).unwrap();
     let mut canceled = given.clone();
-    canceled.request(Request::Cancel, at(6)).unwrap();
+    canceled.request(Request::Cancel(None), at(6)).unwrap();
     let mut deleted = in_situation("publishing");
     deleted.request(Request::Delete, at(5)).unwrap();
 
@@ -310,7 +310,7 @@ fn who_is_deleted_while_its_program_ends_is_removed_after_that() {
 fn a_cancel_takes_back_the_question_and_those_that_come_too_late() {
     let mut life = in_situation("asking");
 
-    life.request(Request::Cancel, at(4)).unwrap();
+    life.request(Request::Cancel(None), at(4)).unwrap();
     assert_eq!(life.task.as_ref().unwrap().question, None);
     assert!(life.sign(Sign::Asked(question()), at(5)).is_empty());
 

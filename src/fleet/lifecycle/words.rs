@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::fleet::{Entry, Question, Task, TaskStatus, Usage};
+use crate::fleet::{Entry, Question, Task, TaskId, TaskStatus, Usage};
 
 /// What of an agent's life is stored beside the agent, its session and its task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +48,8 @@ pub struct Limits {
 pub enum Request {
     /// Work on this.
     Start(Box<Task>),
-    /// Stop working on the task.
-    Cancel,
+    /// Stop working on this task; on the present one if none is named.
+    Cancel(Option<TaskId>),
     /// This choice, for that question.
     Answer {
         /// [`Question::id`]; the present question if it is left out.

@@ -37,6 +37,11 @@ pub(super) const LOG_AFTER: &str = concat!(
     entry_columns!(),
     " FROM log WHERE agent_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
 );
+/// One task.
+pub(super) const TASK: &str = concat!("SELECT ", task_columns!(), " FROM tasks t WHERE t.id = ?1");
+/// What an agent said last in a task.
+pub(super) const LAST_MESSAGE: &str = "SELECT content FROM log \
+     WHERE task_id = ?1 AND kind = 'message' ORDER BY id DESC LIMIT 1";
 /// How many tasks an agent has.
 pub(super) const TASKS_TOTAL: &str = "SELECT tasks FROM totals WHERE agent_id = ?1";
 /// How many entries its log has.
@@ -68,6 +73,14 @@ fn stored_agent(row: &Row<'_>) -> rusqlite::Result<StoredAgent> {
         task: if has_task { Some(rows::task(row, first)?) } else { None },
         log_bytes: row.get::<_, i64>(AGENT_COLUMNS)?.cast_unsigned(),
     })
+}
+
+pub(super) fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<Task>> {
+    db.prepare_cached(TASK)?.query_row([id.0], |row| rows::task(row, 0)).optional()
+}
+
+pub(super) fn last_message(db: &Connection, task: TaskId) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached(LAST_MESSAGE)?.query_row([task.0], |row| row.get(0)).optional()
 }
 
 pub(super) fn history(

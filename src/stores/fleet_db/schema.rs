@@ -9,6 +9,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("v3.sql"),
     include_str!("v4.sql"),
     include_str!("v5.sql"),
+    include_str!("v6.sql"),
 ];
 
 /// Marks the file as ours: `FMCP`.

@@ -362,6 +362,33 @@ fn one_trim_does_bounded_work_and_the_next_goes_on() {
 }
 
 #[test]
+fn a_task_and_what_was_said_last_in_it_are_found_by_its_id_until_its_agent_goes() {
+    let home = home();
+    let db = FleetDb::open(home.path()).unwrap();
+    let said = |task: i64, kind, content: &str| Change::Append {
+        agent: AgentId(1),
+        task: Some(TaskId(task)),
+        time: at(1),
+        entry: Entry { kind, content: content.to_owned(), joins: false },
+    };
+    create(&db, 1);
+    commit(&db, (1..=3).map(|id| Change::PutTask(task(id, 1))).collect()).unwrap();
+    let messages = [(1, "first"), (1, "last"), (2, "later")];
+    let messages = messages.map(|(id, text)| said(id, EntryKind::Message, text));
+    commit(&db, messages.to_vec()).unwrap();
+    // However much else comes after it.
+    commit(&db, (0..200).map(|_| said(1, EntryKind::ToolCall, "x")).collect()).unwrap();
+
+    let last = |id| wait(db.last_message(TaskId(id))).unwrap();
+    assert_eq!(wait(db.task(TaskId(2))).unwrap(), Some(task(2, 1)));
+    assert_eq!(wait(db.task(TaskId(4))).unwrap(), None);
+    assert_eq!([last(1).as_deref(), last(2).as_deref()], [Some("last"), Some("later")]);
+    assert_eq!([last(3), last(4)], [None, None]);
+    commit(&db, vec![Change::RemoveAgent(AgentId(1))]).unwrap();
+    assert_eq!((wait(db.task(TaskId(2))).unwrap(), last(1)), (None, None));
+}
+
+#[test]
 fn pages_are_newest_first_and_end_where_the_list_does() {
     let home = home();
     let db = FleetDb::open(home.path()).unwrap();

@@ -21,6 +21,8 @@ fn pages_come_from_an_index_in_its_order() {
         (read::HISTORY, "SEARCH t USING INDEX tasks_of_agent (agent_id=?)"),
         (read::LOG, "SEARCH log USING INDEX log_of_agent (agent_id=?)"),
         (read::LOG_AFTER, "SEARCH log USING INDEX log_of_agent (agent_id=? AND rowid>?)"),
+        (read::TASK, "SEARCH t USING INTEGER PRIMARY KEY (rowid=?)"),
+        (read::LAST_MESSAGE, "SEARCH log USING INDEX messages_of_task (task_id=?)"),
         (read::TASKS_TOTAL, "SEARCH totals USING INTEGER PRIMARY KEY (rowid=?)"),
         (read::ENTRIES_TOTAL, "SEARCH totals USING INTEGER PRIMARY KEY (rowid=?)"),
     ] {
