@@ -13,10 +13,10 @@ mod restart_agent;
 mod show_agent;
 mod show_agent_log;
 mod show_agent_task_history;
-mod start_agent_task;
-mod untrusted;
+pub(crate) mod start_agent_task;
+pub(crate) mod untrusted;
 mod wait_for_agent;
-mod wire;
+pub(crate) mod wire;
 
 use std::{
     borrow::Cow,
@@ -39,7 +39,7 @@ use crate::{
     app::{
         App,
         audit::{self, Origin, ToolCall},
-        error::{Code, FleetError},
+        error::FleetError,
         fleet::Fleet,
     },
     auth::{Principal, Scope},
@@ -147,15 +147,7 @@ impl Tool {
         call: Call,
         arguments: Map<String, Value>,
     ) -> Result<Value, FleetError> {
-        if !call.principal.allows(self.scope) {
-            let message = format!(
-                "token `{}` lacks the scope `{}` that `{}` needs",
-                call.principal.name(),
-                self.scope,
-                self.name
-            );
-            return Err(FleetError { code: Code::InsufficientScope(self.scope), message });
-        }
+        check_scope(&call.principal, self.scope, self.name)?;
         if self.effect == Effect::Reads {
             return (self.run)(call, arguments).await.map_err(fit);
         }
@@ -185,9 +177,25 @@ fn fit(fault: FleetError) -> FleetError {
 
 async fn run<V: Verb>(call: Call, arguments: Map<String, Value>) -> Result<Value, FleetError> {
     let input = serde_json::from_value(Value::Object(arguments)).map_err(|e| wrong_input(&e))?;
-    let output = V::run(call, input).await?;
-    // A tool's output is plain data with text keys: it always serializes.
+    answer(V::run(call, input).await?)
+}
+
+/// A tool's output is plain data with text keys: it always serializes.
+fn answer(output: impl Serialize) -> Result<Value, FleetError> {
     serde_json::to_value(output).map_err(|_| FleetError::invalid("the answer can't be shown"))
+}
+
+/// # Errors
+/// When the principal lacks the scope that this needs.
+pub(crate) fn check_scope(
+    principal: &Principal,
+    scope: Scope,
+    what: &str,
+) -> Result<(), FleetError> {
+    if principal.allows(scope) {
+        return Ok(());
+    }
+    Err(FleetError::insufficient_scope(&principal.name(), scope, what))
 }
 
 /// The tools that this principal may call, sorted by name.

@@ -2,9 +2,24 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Call, Effect, Verb};
-use crate::{app::error::FleetError, auth::Scope};
+use super::{
+    Call, Effect, Verb, answer,
+    untrusted::{NOTICE, Room},
+    wire::last_message,
+};
+use crate::{
+    app::{error::FleetError, fleet::Fleet},
+    auth::Scope,
+    fleet::{Task, snapshot::Member},
+};
+
+/// The tool's name.
+pub(crate) const NAME: &str = "start_agent_task";
+
+/// Of the texts of a task that is over.
+pub(crate) const TEXTS: Room = Room::of(2_000, "show_agent_task_history");
 
 pub(crate) struct StartAgentTask;
 
@@ -26,10 +41,20 @@ pub(crate) struct Output {
     task_description: String,
     task_id: i64,
     message: String,
+    /// How the task ended; this and the rest only in what a handle of MCP's tasks leads to
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    last_message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    untrusted: Option<String>,
 }
 
 impl Verb for StartAgentTask {
-    const NAME: &'static str = "start_agent_task";
+    const NAME: &'static str = NAME;
     const TITLE: &'static str = "Start task";
     const DESCRIPTION: &'static str = "Give an idle agent a task. It has its workspace as it left it, and remembers its \
         conversation. Returns at once. Next: wait_for_agent.";
@@ -48,6 +73,36 @@ impl Verb for StartAgentTask {
             agent_name,
             task_description: input.task_description,
             task_id: member.task.as_ref().map_or(0, |task| task.id.0),
+            state: None,
+            last_message: None,
+            untrusted: None,
         })
     }
+}
+
+/// The tool's answer once the task is over, for clients that were given a handle at its start. It
+/// fits the tool's output schema.
+///
+/// # Errors
+/// When the store can't be read.
+pub(crate) async fn outcome(
+    fleet: Fleet<'_>,
+    member: &Member,
+    task: &Task,
+) -> Result<Value, FleetError> {
+    let agent_name = member.agent.name.to_string();
+    let state = task.status.as_str();
+    let why = task.message.as_ref().map(|why| format!(": {}", TEXTS.show(why))).unwrap_or_default();
+    let last_message = last_message(fleet, task.id).await?;
+    answer(Output {
+        message: format!(
+            "Task of agent '{agent_name}' ended as {state}{why}; show_agent_log has the conversation"
+        ),
+        agent_name,
+        task_description: TEXTS.show(&task.description),
+        task_id: task.id.0,
+        state: Some(state.to_owned()),
+        untrusted: Some(format!("last_message and the reason in message are {NOTICE}")),
+        last_message,
+    })
 }

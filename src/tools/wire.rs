@@ -233,8 +233,8 @@ impl From<&Member> for AgentDetails {
 }
 
 /// Of texts that are nowhere longer, but for what the agent puts into them.
-const QUESTION: Room = Room::of(8_200, "the agent asks at too great length");
-const CHOICE: Room = Room::of(520, "the agent names it at too great length");
+pub(crate) const QUESTION: Room = Room::of(8_200, "the agent asks at too great length");
+pub(crate) const CHOICE: Room = Room::of(520, "the agent names it at too great length");
 const CURRENCY: Room = Room::of(8, "no currency");
 /// Of the newest task, in a page of a list.
 pub(crate) const LIST_TASK: Room = Room::of(200, "show_agent");

@@ -1,6 +1,7 @@
 //! MCP over Streamable HTTP, request by request: every protocol generation at both endpoints.
 
 mod beyond_tools;
+mod tasks;
 
 use serde_json::{Value, json};
 
@@ -62,13 +63,19 @@ impl Client {
     }
 
     /// A request of 2026-07-28.
-    fn modern(&self, path: &str, method: &str, mut params: Value) -> Response {
+    fn modern(&self, path: &str, method: &str, params: Value) -> Response {
+        self.able(&json!({}), path, method, params)
+    }
+
+    /// A request of 2026-07-28, by a client that can do this.
+    fn able(&self, abilities: &Value, path: &str, method: &str, mut params: Value) -> Response {
         params["_meta"] = meta(MODERN);
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = abilities.clone();
         let request = self
             .post(path, &message(method, params.clone()))
             .header("MCP-Protocol-Version", MODERN)
             .header("Mcp-Method", method);
-        match params["name"].as_str() {
+        match params["name"].as_str().or(params["taskId"].as_str()) {
             Some(name) => request.header("Mcp-Name", name).send(),
             None => request.send(),
         }
@@ -197,7 +204,9 @@ fn the_newest_generation_discovers_lists_and_calls_without_a_handshake() {
         let found = result(&client.modern(path, "server/discover", json!({})));
         let versions = found["supportedVersions"].as_array().unwrap();
         assert!(LEGACY.iter().chain([&MODERN]).all(|v| versions.contains(&json!(v))), "{found}");
-        assert_eq!(found["capabilities"], capabilities());
+        let mut capabilities = capabilities();
+        capabilities["extensions"] = json!({"io.modelcontextprotocol/tasks": {}});
+        assert_eq!(found["capabilities"], capabilities);
         assert_eq!(found["resultType"], "complete");
         assert_eq!(found["cacheScope"], "private");
         assert!(found["ttlMs"].is_u64(), "{found}");

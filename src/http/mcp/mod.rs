@@ -1,5 +1,5 @@
 //! The fleet as an MCP server: Streamable HTTP, every protocol generation that rmcp knows. Here are
-//! the tools; `resources`, `prompts` and `completions` have the rest.
+//! the tools; `resources`, `prompts`, `completions` and `tasks` have the rest.
 //!
 //! Stateless for every client: no session to lose over a restart, to hijack, or to fill memory
 //! with. rmcp is named here and nowhere else; but tests/conformance serves another server of rmcp
@@ -8,6 +8,7 @@
 mod completions;
 mod prompts;
 mod resources;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -16,12 +17,13 @@ use http::request::Parts;
 use rmcp::{
     ErrorData, Peer, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams,
-        CompleteResult, ContentBlock, GetPromptRequestParams, GetPromptResponse, Implementation,
-        InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
-        ProgressToken, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-        ServerConfig, ToolAnnotations,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams,
+        CompleteRequestParams, CompleteResult, ContentBlock, GetPromptRequestParams,
+        GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams,
+        InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+        ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProgressToken,
+        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
+        ToolAnnotations, UpdateTaskParams,
     },
     service::RequestContext,
     transport::streamable_http_server::{
@@ -96,6 +98,7 @@ impl ServerHandler for Server {
             .enable_resources()
             .enable_prompts()
             .enable_completions()
+            .enable_tasks()
             .build();
         ServerConfig::new(capabilities)
             .with_server_info(
@@ -110,7 +113,9 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         context.peer.set_peer_info(request.clone());
-        let answer = self.negotiate_initialize(&request)?;
+        let mut answer = self.negotiate_initialize(&request)?;
+        // Tasks are an extension of the newest protocol, which has no such handshake.
+        answer.capabilities.extensions = None;
         let Implementation { name, version, .. } = &request.client_info;
         let protocol = answer.protocol_version.as_str();
         tracing::debug!(client = %name, version = %version, protocol, "MCP client begins");
@@ -135,11 +140,13 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let principal = principal(&context)?;
+        let caller = self.caller(&context)?;
+        let principal = caller.principal.clone();
         note(&request, &context);
         let tool = tools::find(&request.name, &principal)
             .map_err(|unknown| ErrorData::invalid_params(unknown.message, None))?;
         let (progress, steps) = mpsc::channel(MAX_STEPS);
+        let as_task = tasks::is_asked_for(&request.name, &context);
         let wanted = context.meta.get_progress_token();
         let call = Call {
             app: Arc::clone(&self.app),
@@ -154,7 +161,38 @@ impl ServerHandler for Server {
             (answer, ()) = async { tokio::join!(work, tell) } => answer,
             () = context.ct.cancelled() => Err(FleetError::unavailable("the call was canceled")),
         };
+        if as_task
+            && let Ok(answer) = &answer
+            && let Some(handle) = tasks::handle(&caller, answer).await
+        {
+            return Ok(handle.into());
+        }
         Ok(answer.map_or_else(|error| failure(&error), CallToolResult::structured).into())
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        tasks::get(&caller, &request.task_id, tasks::Forms::of(&context)).await
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::update(&self.caller(&context)?, &request.task_id, &request.input_responses).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::cancel(&self.caller(&context)?, &request.task_id).await
     }
 
     async fn list_resources(
