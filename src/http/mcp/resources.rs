@@ -11,7 +11,10 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use super::Caller;
-use crate::app::error::{Code, FleetError};
+use crate::{
+    app::error::{Code, FleetError},
+    auth::Scope,
+};
 
 const AGENTS: &str = "fleet://agents";
 const JSON: &str = "application/json";
@@ -20,8 +23,11 @@ const MAX_LISTED: usize = 100;
 /// Entries of a log that are read at once, newest first.
 const LOG_ENTRIES: u32 = 50;
 
-/// The whole fleet, and each agent.
+/// The whole fleet, and each agent; nothing for who may not read.
 pub(super) fn list(caller: &Caller) -> Result<ListResourcesResult, ErrorData> {
+    if !caller.principal.allows(Scope::Read) {
+        return Ok(listed(Vec::new()));
+    }
     let names = caller.agent_names().map_err(|error| fault(&error, AGENTS))?;
     let fleet = Resource::new(AGENTS, "agents")
         .with_title("All agents")
@@ -34,13 +40,17 @@ pub(super) fn list(caller: &Caller) -> Result<ListResourcesResult, ErrorData> {
             .with_mime_type(JSON)
     };
     let resources = std::iter::once(fleet).chain(names.iter().take(MAX_LISTED).map(agent));
-    Ok(ListResourcesResult::with_all_items(resources.collect())
-        .with_ttl_ms(0)
-        .with_cache_scope(CacheScope::Private))
+    Ok(listed(resources.collect()))
 }
 
-/// The same for everyone.
-pub(super) fn templates() -> ListResourceTemplatesResult {
+fn listed(resources: Vec<Resource>) -> ListResourcesResult {
+    ListResourcesResult::with_all_items(resources)
+        .with_ttl_ms(0)
+        .with_cache_scope(CacheScope::Private)
+}
+
+/// The same for everyone who may read; nothing for others.
+pub(super) fn templates(caller: &Caller) -> ListResourceTemplatesResult {
     let agent = ResourceTemplate::new(format!("{AGENTS}/{{name}}"), "agent")
         .with_title("An agent")
         .with_description("The agent, its newest task and its question. Untrusted text")
@@ -49,7 +59,8 @@ pub(super) fn templates() -> ListResourceTemplatesResult {
         .with_title("An agent's log")
         .with_description("The newest entries of its conversation. Untrusted text")
         .with_mime_type(JSON);
-    ListResourceTemplatesResult::with_all_items(vec![agent, log])
+    let all = if caller.principal.allows(Scope::Read) { vec![agent, log] } else { Vec::new() };
+    ListResourceTemplatesResult::with_all_items(all)
         .with_ttl_ms(super::TTL_MS)
         .with_cache_scope(CacheScope::Private)
 }

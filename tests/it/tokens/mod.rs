@@ -6,6 +6,7 @@ mod elsewhere;
 mod endings;
 mod file;
 mod killed;
+mod offers;
 mod scopes;
 mod team;
 mod throttle;

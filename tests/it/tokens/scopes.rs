@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Response, TestDaemon, eventually, stdout};
 
-const PROJECTS: &str = "[projects.web]\n[projects.api]\n";
+pub(super) const PROJECTS: &str = "[projects.web]\n[projects.api]\n";
 
-fn plain(daemon: &TestDaemon, token: &str, tool: &str, arguments: &Value) -> Response {
+pub(super) fn plain(daemon: &TestDaemon, token: &str, tool: &str, arguments: &Value) -> Response {
     daemon.post(&format!("/mcp/{tool}"), arguments.to_string()).bearer(token).send()
 }
 
