@@ -8,6 +8,7 @@ mod gather;
 mod histogram;
 mod table;
 mod text;
+mod tool_calls;
 
 use std::{
     sync::{
@@ -17,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use self::tool_calls::ToolCalls;
 pub use self::{
     histogram::{BOUNDS, Buckets, Histogram},
     table::{Desc, Kind, TABLE},
@@ -132,11 +134,17 @@ const STATUSES: [u16; 20] = [
 pub struct Metrics {
     /// The data plane's.
     pub http: HttpMetrics,
+    tools: ToolCalls,
     tasks_started: AtomicU64,
     tasks_ended: [AtomicU64; TaskStatus::ALL.len()],
 }
 
 impl Metrics {
+    /// A tool was called, over any interface, and has answered.
+    pub fn tool_called(&self, tool: &'static str, succeeded: bool) {
+        self.tools.count(tool, succeeded);
+    }
+
     /// A task has begun.
     pub fn task_started(&self) {
         self.tasks_started.fetch_add(1, Relaxed);

@@ -138,7 +138,7 @@ impl Tool {
         }
     }
 
-    /// Calls the tool; the answer fits its output schema.
+    /// Calls the tool, and counts that; the answer fits its output schema.
     ///
     /// # Errors
     /// When the caller may not, or the arguments or what they name are wrong.
@@ -147,9 +147,20 @@ impl Tool {
         call: Call,
         arguments: Map<String, Value>,
     ) -> Result<Value, FleetError> {
+        let app = Arc::clone(&call.app);
+        let answer = self.audited(call, arguments).await;
+        app.metrics.tool_called(self.name, answer.is_ok());
+        answer.map_err(fit)
+    }
+
+    async fn audited(
+        &self,
+        call: Call,
+        arguments: Map<String, Value>,
+    ) -> Result<Value, FleetError> {
         check_scope(&call.principal, self.scope, self.name)?;
         if self.effect == Effect::Reads {
-            return (self.run)(call, arguments).await.map_err(fit);
+            return (self.run)(call, arguments).await;
         }
         let agent = arguments.get("agent_name").or_else(|| arguments.get("name"));
         let agent = agent.and_then(Value::as_str).map(str::to_owned);
@@ -165,7 +176,7 @@ impl Tool {
             outcome,
             took: start.elapsed(),
         });
-        answer.map_err(fit)
+        answer
     }
 }
 

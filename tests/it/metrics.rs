@@ -33,6 +33,8 @@ fn what_happened_is_counted() {
     assert_eq!(daemon.get("/no/such/path").bearer(&token).send().status, 404);
     let task = r#"{"name":"sony","project":"scratch","role":"echo","task":"x"}"#;
     assert_eq!(daemon.post("/mcp/create_agent", task).bearer(&token).send().status, 200);
+    let unknown = daemon.get("/mcp/show_agent?agent_name=nobody").bearer(&token).send();
+    assert_eq!(unknown.status, 404, "{}", unknown.body);
 
     let text = eventually("the task is counted as done", || {
         let text = metrics(&daemon);
@@ -44,6 +46,9 @@ fn what_happened_is_counted() {
         ("fleet_mcp_http_requests_total{route=\"tool\",status=\"401\"}", 3.0),
         ("fleet_mcp_http_requests_total{route=\"tool\",status=\"200\"}", 1.0),
         ("fleet_mcp_http_requests_total{route=\"other\",status=\"404\"}", 1.0),
+        ("fleet_mcp_tool_calls_total{tool=\"create_agent\",outcome=\"ok\"}", 1.0),
+        ("fleet_mcp_tool_calls_total{tool=\"create_agent\",outcome=\"error\"}", 0.0),
+        ("fleet_mcp_tool_calls_total{tool=\"show_agent\",outcome=\"error\"}", 1.0),
         ("fleet_mcp_http_request_duration_seconds_count{route=\"health\"}", 1.0),
         ("fleet_mcp_http_requests_in_flight", 0.0),
         ("fleet_mcp_auth_refusals_total{reason=\"missing_token\"}", 3.0),

@@ -21,6 +21,7 @@ impl App {
         text.single(&table::START_TIME, self.started_at.as_second().unsigned_abs());
         self.http(&mut text);
         self.auth(&mut text);
+        text.family(&table::TOOL_CALLS, self.metrics.tools.read());
         self.fleet_figures(&mut text);
         text.single(&table::EVENTS_RECORDED, *self.recorder.recorded().borrow());
         text.single(&table::EVENTS_DROPPED, self.recorder.dropped());

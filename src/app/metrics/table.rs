@@ -76,6 +76,8 @@ table! {
         "Secrets of tokens in force; a token has more than one while a rotation overlaps."
     TOKENS_EXPIRING Gauge "fleet_mcp_token_secrets_expiring" ""
         "Those of them that expire, or whose overlap ends, within 7 days."
+    TOOL_CALLS Counter "fleet_mcp_tool_calls" "tool outcome"
+        "Calls of tools that have answered, over any interface; who may not call it is an error."
     AGENTS Gauge "fleet_mcp_agents" "status"
         "Agents."
     TASKS Gauge "fleet_mcp_tasks" "status"
