@@ -4,6 +4,8 @@
 
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
+mod sample;
+
 use std::{
     error::Error,
     fs::File,
@@ -15,13 +17,13 @@ use std::{
 
 use fleet_mcp::{
     app::ports::fleet_store::{Change, FleetStore as _, Page},
-    fleet::{
-        Agent, AgentId, AgentName, Entry, EntryKind, Life, Status, Task, TaskId, TaskStatus, Usage,
-    },
+    fleet::{AgentId, Entry, EntryKind},
     stores::FleetDb,
 };
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+
+use self::sample::{agent, task};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -166,37 +168,6 @@ fn spread(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
     format!("median {:?}, p99 {:?}, longest {:?}", at(0.5), at(0.99), at(1.0))
-}
-
-fn agent(id: i64) -> Change {
-    let name: AgentName = format!("a{id}").parse().expect("letters and digits are a name");
-    let agent = Agent {
-        slot: None,
-        name,
-        id: AgentId(id),
-        status: Status::Idle,
-        role: "coder".into(),
-        project: "scratch".into(),
-        last_task: Some("Make the tests pass".into()),
-        created_at: Timestamp::UNIX_EPOCH,
-        updated_at: Timestamp::UNIX_EPOCH,
-    };
-    let standing = Life::new(agent.clone()).standing();
-    Change::PutAgent { agent, session: Some("6f1c1c5e-session".into()), standing }
-}
-
-fn task(id: i64, agent: i64) -> Change {
-    Change::PutTask(Task {
-        id: TaskId(id),
-        agent: AgentId(agent),
-        description: "Make the tests pass, then tell me what was wrong with them".into(),
-        status: TaskStatus::Done,
-        message: Some("All tests pass".into()),
-        created_at: Timestamp::UNIX_EPOCH,
-        ended_at: Some(Timestamp::UNIX_EPOCH),
-        usage: Usage { input_tokens: Some(12_345), cost: Some(0.12), ..Usage::default() },
-        question: None,
-    })
 }
 
 fn event(agent: i64, content: &str, joins: bool) -> Change {

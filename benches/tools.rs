@@ -5,6 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
+mod sample;
+
 use std::{
     error::Error,
     fs,
@@ -17,11 +19,13 @@ use std::{
 
 use fleet_mcp::{
     app::ports::fleet_store::{Change, FleetStore as _},
-    fleet::{Agent, AgentId, AgentName, Entry, EntryKind, Status, Task, TaskId, TaskStatus, Usage},
+    fleet::{AgentId, Entry, EntryKind},
     stores::FleetDb,
 };
 use jiff::Timestamp;
 use tokio::task::JoinSet;
+
+use self::sample::{agent, task};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -84,37 +88,6 @@ async fn fill(state: &Path) -> Outcome {
         done??;
     }
     Ok(())
-}
-
-fn agent(id: i64) -> Change {
-    let name: AgentName = format!("a{id}").parse().expect("letters and digits are a name");
-    let agent = Agent {
-        name,
-        id: AgentId(id),
-        status: Status::Idle,
-        slot: None,
-        role: "demo".into(),
-        project: "scratch".into(),
-        last_task: Some("Make the tests pass, then tell me what was wrong with them".into()),
-        created_at: Timestamp::UNIX_EPOCH,
-        updated_at: Timestamp::UNIX_EPOCH,
-    };
-    let standing = fleet_mcp::fleet::Life::new(agent.clone()).standing();
-    Change::PutAgent { agent, session: Some("6f1c1c5e-session".into()), standing }
-}
-
-fn task(id: i64, agent: i64) -> Change {
-    Change::PutTask(Task {
-        id: TaskId(id),
-        agent: AgentId(agent),
-        description: "Make the tests pass, then tell me what was wrong with them".into(),
-        status: TaskStatus::Done,
-        message: Some("All tests pass".into()),
-        created_at: Timestamp::UNIX_EPOCH,
-        ended_at: Some(Timestamp::UNIX_EPOCH),
-        usage: Usage { input_tokens: Some(12_345), cost: Some(0.12), ..Usage::default() },
-        question: None,
-    })
 }
 
 fn entry() -> Change {
