@@ -10,7 +10,14 @@
 #[path = "../sample/mod.rs"]
 mod sample;
 
-use std::{collections::HashMap, env, error::Error, fs, io, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    env,
+    error::Error,
+    fs, io,
+    path::Path,
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -35,8 +42,7 @@ use rmcp::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
 };
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, task::JoinSet};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -107,10 +113,30 @@ async fn give(State(answer): State<Arc<Answer>>, request: Request) -> Response {
 }
 
 /// The daemon's tools, and what its `list_agents` answers.
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 struct Fleet {
     tools: Vec<Tool>,
-    answer: Value,
+    answer: Answered,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Answered {
+    agents: Vec<Agent>,
+    #[serde(flatten)]
+    page: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Agent {
+    name: String,
+    status: String,
+    role: String,
+    project: String,
+    last_task: String,
+    needs_attention: bool,
+    created_at: String,
+    metadata: BTreeMap<String, String>,
+    metadata_count: usize,
 }
 
 fn mcp(fleet: Fleet) -> Router {
@@ -146,7 +172,9 @@ impl ServerHandler for Server {
         _request: CallToolRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        Ok(CallToolResult::structured(self.0.answer.clone()).into())
+        let answer = serde_json::to_value(&self.0.answer);
+        let answer = answer.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+        Ok(CallToolResult::structured(answer).into())
     }
 }
 
