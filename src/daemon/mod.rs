@@ -10,6 +10,7 @@ mod failure;
 mod figures;
 mod fleet;
 mod listen;
+mod memory;
 mod pulse;
 mod reload;
 mod serve;

@@ -15,7 +15,7 @@ use super::{
     clock_watch::ClockWatch,
     doctor::Examiner,
     failure::Failure,
-    listen,
+    listen, memory,
     pulse::{self, Vitals},
     reload::Reloader,
 };
@@ -117,6 +117,8 @@ pub(super) async fn run(
     more_time.enough();
     notify::ready(&app.summary());
     let telling = tell(&app, &server, &settings);
+    // Ends with the runtime.
+    tokio::spawn(memory::give_back());
 
     signals.until_end(&app, &reloader).await;
 
