@@ -19,7 +19,7 @@ use std::{
 
 use fleet_mcp::{
     app::{
-        audit::RequestInfo,
+        audit::{RequestId, RequestInfo},
         clock::SystemClock,
         ports::{FileState, Grant, GrantStore, PrimaryToken, StoreError, TokenStore, Use},
         refusals::Refusals,
@@ -142,8 +142,8 @@ fn wrong(tokens: &Tokens, refusals: &Refusals, number: u32) {
     let address = Ipv4Addr::from_bits(0x0a00_0000 | (number % ATTACKERS));
     let client = SocketAddr::new(IpAddr::V4(address), 1);
     let header = format!("Bearer {number:043}");
-    let info =
-        RequestInfo { client, method: "GET", path: "/mcp", user_agent: None, request_id: "" };
+    let request_id = RequestId { daemon: 0, number: number.into() };
+    let info = RequestInfo { client, method: "GET", path: "/mcp", user_agent: None, request_id };
     if let Err(denied) = tokens.authenticate(std::iter::once(header.as_bytes()), client) {
         let denied = refusals.throttle(denied, client.ip());
         refusals.unauthorized(&denied, &info);

@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::body::Body;
 use fleet_mcp_fuzz::{app::Daemon, byte};
@@ -12,7 +12,6 @@ use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
 
 const TOOLS: &[&str] = &[
     "answer_agent",
@@ -59,8 +58,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(mut request) = request else { return };
     request.headers_mut().insert(header::HOST, "localhost".parse().expect("a name"));
     DAEMON.with(|(daemon, router)| {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let answer = async {
-            let answer = router.clone().oneshot(request).await.expect("infallible");
+            let answer = fleet_mcp::http::answer(&daemon.app, router, peer, request).await.expect("infallible");
             let status = answer.status().as_u16();
             let body = answer.into_body().collect().await.expect("a body").to_bytes();
             (status, body)

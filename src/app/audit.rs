@@ -38,7 +38,7 @@ pub struct RequestInfo<'a> {
     /// The User-Agent header, if it is text.
     pub user_agent: Option<&'a str>,
     /// Names the request in the log and to the client.
-    pub request_id: &'a str,
+    pub request_id: RequestId,
 }
 
 impl RequestInfo<'_> {
@@ -65,7 +65,7 @@ pub fn auth_failure(denied: &Denied, request: &RequestInfo<'_>) {
         FLEET_TOKEN = denied.token.as_ref().map(TokenName::as_str),
         FLEET_TOKEN_FINGERPRINT = denied.fingerprint(),
         FLEET_HINT = denied.hint,
-        FLEET_REQUEST_ID = request.request_id,
+        FLEET_REQUEST_ID = %request.request_id,
         "{} {} from {}", refusal.status(), refusal.code(), request.place()
     );
 }
@@ -86,7 +86,7 @@ pub fn would_refuse(denied: &Denied, request: &RequestInfo<'_>) {
         FLEET_TOKEN = denied.token.as_ref().map(TokenName::as_str),
         FLEET_TOKEN_FINGERPRINT = denied.fingerprint(),
         FLEET_HINT = denied.hint,
-        FLEET_REQUEST_ID = request.request_id,
+        FLEET_REQUEST_ID = %request.request_id,
         "would refuse {} from {}", refusal.code(), request.place()
     );
 }
@@ -104,7 +104,7 @@ pub fn request_refused(reason: &'static str, request: &RequestInfo<'_>) {
         FLEET_METHOD = request.method,
         FLEET_PATH = request.path,
         FLEET_USER_AGENT = request.user_agent,
-        FLEET_REQUEST_ID = request.request_id,
+        FLEET_REQUEST_ID = %request.request_id,
         "403 {reason} from {}", request.place()
     );
 }

@@ -1,13 +1,8 @@
 //! Authentication of every request: identity in, secret out.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use http::{
     HeaderValue, StatusCode,
@@ -21,14 +16,11 @@ use tokio::time::timeout;
 use super::{
     body::Revocable,
     connection::{Phase, Reading},
-    context::{Outline, context},
+    context::{Outline, context, info},
     error::closing,
 };
 use crate::{
-    app::{
-        App,
-        tokens::{Denied, Issued},
-    },
+    app::{App, audit::RequestId, tokens::Denied},
     auth::{Principal, Refusal},
 };
 
@@ -44,21 +36,26 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 ///
 /// A request in flight ends with 401, and a stream ends, when its token is revoked or expires; and, if
 /// it has none, when authentication is turned on.
-pub(super) async fn authenticate(
-    State(app): State<Arc<App>>,
+pub(super) async fn authenticate<F>(
+    app: &Arc<App>,
     mut request: Request,
-    next: Next,
-) -> Response {
+    next: impl FnOnce(Request) -> F,
+) -> Result<Response, Infallible>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
     let client = context(&request).client;
     let headers = request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
     let admitted = match app.tokens.authenticate(headers, client) {
         Err(denied) if app.enforces_auth() => {
-            let outline = Outline::of(&request);
             let denied = app.refusals.throttle(denied, client.ip());
-            return refuse(&app, &outline, &denied, request).await;
+            let info = info(&request);
+            app.refusals.unauthorized(&denied, &info);
+            let request_id = info.request_id;
+            return Ok(refuse(&denied, request_id, request).await);
         }
         Err(denied) => {
-            Outline::of(&request).tell(|info| app.refusals.passed(&denied, info));
+            app.refusals.passed(&denied, &info(&request));
             Err(denied)
         }
         Ok(issued) => Ok(issued),
@@ -68,27 +65,18 @@ pub(super) async fn authenticate(
         Ok(issued) => issued.token().principal(),
         Err(_) => Principal::Anonymous,
     });
-    run_until_over(app, admitted, request, next).await
-}
-
-async fn run_until_over(
-    app: Arc<App>,
-    admitted: Result<Arc<Issued>, Denied>,
-    request: Request,
-    next: Next,
-) -> Response {
     let outline = Outline::of(&request);
     let issued = admitted.as_deref().ok();
     let response = tokio::select! {
         biased;
         () = app.until_over(issued) => None,
-        response = next.run(request) => Some(response),
+        response = next(request) => Some(response?),
     };
     // An answer that was ready at the moment of the revocation is not given either.
-    match response.filter(|_| !app.is_over(issued)) {
+    Ok(match response.filter(|_| !app.is_over(issued)) {
         Some(response) if response.body().size_hint().exact().is_some() => response,
         Some(response) => response.map(|body| {
-            let issued = admitted.ok();
+            let (app, issued) = (Arc::clone(app), admitted.ok());
             let over = async move { app.until_over(issued.as_deref()).await };
             Body::new(Revocable::new(body, over))
         }),
@@ -97,20 +85,21 @@ async fn run_until_over(
                 Ok(issued) => app.tokens.ended_meanwhile(&issued),
                 Err(denied) => denied,
             };
-            closing(refuse(&app, &outline, &denied, Request::default()).await)
+            let info = outline.info();
+            app.refusals.unauthorized(&denied, &info);
+            closing(refuse(&denied, info.request_id, Request::default()).await)
         }
-    }
+    })
 }
 
-/// Logs, drains and answers.
-async fn refuse(app: &App, outline: &Outline, denied: &Denied, request: Request) -> Response {
-    outline.tell(|info| app.refusals.unauthorized(denied, info));
+/// Drains and answers.
+async fn refuse(denied: &Denied, request_id: RequestId, request: Request) -> Response {
     let drained = drain(request).await;
     let mut response = match denied.refusal {
         Refusal::Throttled => throttled(denied.retry_after),
         refusal => unauthorized(refusal),
     };
-    if let Ok(request_id) = HeaderValue::try_from(outline.request_id()) {
+    if let Ok(request_id) = HeaderValue::try_from(request_id.to_string()) {
         response.headers_mut().insert("x-request-id", request_id);
     }
     if drained { response } else { closing(response) }

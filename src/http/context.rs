@@ -21,11 +21,7 @@ use crate::app::{
 /// The most proxies in a row that are looked through.
 const MAX_HOPS: usize = 32;
 
-/// The other end of the TCP connection; the accept loop adds it to each request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
-
-/// Added to each request by the outermost layer.
+/// Added to each request before it is routed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context {
     /// The client, seen through trusted proxies.
@@ -35,11 +31,14 @@ pub(crate) struct Context {
 
 impl Context {
     /// Names the request and finds out who sent it.
-    pub(crate) fn of(request: &Request, trusted: &[IpNet], header: ForwardedHeader) -> Self {
+    pub(crate) fn of(
+        peer: SocketAddr,
+        headers: &HeaderMap,
+        trusted: &[IpNet],
+        header: ForwardedHeader,
+    ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let peer = request.extensions().get::<Peer>().map_or(unknown, |peer| peer.0);
-        let client = seen_through(peer, request.headers(), trusted, header);
+        let client = seen_through(peer, headers, trusted, header);
         Self { client, number: NUMBER.fetch_add(1, Relaxed) }
     }
 
@@ -48,19 +47,41 @@ impl Context {
         RequestId { daemon: *DAEMON, number: self.number }
     }
 
+    fn info<'a>(
+        &self,
+        method: &'a Method,
+        uri: &'a Uri,
+        user_agent: Option<&'a HeaderValue>,
+    ) -> RequestInfo<'a> {
+        RequestInfo {
+            client: self.client,
+            method: method.as_str(),
+            path: uri.path(),
+            user_agent: user_agent.and_then(|value| value.to_str().ok()),
+            request_id: self.request_id(),
+        }
+    }
+
     /// Where a call of a tool comes from.
     pub(crate) fn origin(&self) -> Origin {
         Origin { client: self.client, request: self.request_id() }
     }
 }
 
-/// The context that the outermost layer added.
+/// The context that was added.
 pub(crate) fn context(request: &Request) -> Context {
-    let missing = || Context::of(request, &[], ForwardedHeader::default());
+    let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+    let missing = || Context::of(unknown, &HeaderMap::new(), &[], ForwardedHeader::default());
     request.extensions().get::<Context>().copied().unwrap_or_else(missing)
 }
 
-/// What the log may know of a request; outlives it at the price of a few reference counts.
+/// What the log may know of a request.
+pub(crate) fn info(request: &Request) -> RequestInfo<'_> {
+    let agent = request.headers().get(USER_AGENT);
+    context(request).info(request.method(), request.uri(), agent)
+}
+
+/// The same of a request that is gone, at the price of a few reference counts.
 pub(crate) struct Outline {
     context: Context,
     method: Method,
@@ -78,20 +99,8 @@ impl Outline {
         }
     }
 
-    /// The request's name.
-    pub(crate) fn request_id(&self) -> String {
-        self.context.request_id().to_string()
-    }
-
-    /// Lends it to the log.
-    pub(crate) fn tell<T>(&self, log: impl FnOnce(&RequestInfo<'_>) -> T) -> T {
-        log(&RequestInfo {
-            client: self.context.client,
-            method: self.method.as_str(),
-            path: self.uri.path(),
-            user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()),
-            request_id: &self.request_id(),
-        })
+    pub(crate) fn info(&self) -> RequestInfo<'_> {
+        self.context.info(&self.method, &self.uri, self.user_agent.as_ref())
     }
 }
 

@@ -3,14 +3,10 @@
 //! A request of HTTP/1.1 has one Host (RFC 9112, section 3.2): with another number, what it is meant for
 //! is not for us to guess.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use http::{
@@ -20,19 +16,19 @@ use http::{
 };
 
 use super::{
-    context::Outline,
+    context::info,
     error::{HttpError, closing},
 };
 use crate::app::{App, settings::HttpSettings};
 
-/// Answers 403 to a request whose Host or Origin is not allowed.
+/// The 403 for a request whose Host or Origin is not allowed; the 400 for one without exactly one Host.
 ///
 /// While authentication is off and only loopback listens, a foreign Host is DNS rebinding.
 /// Otherwise any Host will do, so that a proxy's public name works at once, unless the settings
 /// list some. An Origin that is the request's own Host is no foreign page; but while authentication
 /// is off, DNS rebinding could make it one, so the Host must then be one that DNS has no say in, or
 /// one that the settings name.
-pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) fn refused(app: &App, request: &Request) -> Option<Response> {
     let settings = app.settings();
     let open = !app.enforces_auth();
     let loopback_only = open && app.is_loopback_only();
@@ -46,13 +42,13 @@ pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
         {
             let message = "a request has exactly one Host header";
             let error = HttpError::new(StatusCode::BAD_REQUEST, "INVALID_INPUT", message);
-            return closing(error.into_response());
+            return Some(closing(error.into_response()));
         } else {
-            return next.run(request).await;
+            return None;
         };
     let (reason, message) = refused;
-    Outline::of(&request).tell(|info| app.refusals.forbidden(reason, info));
-    closing(HttpError::new(StatusCode::FORBIDDEN, "FORBIDDEN", message).into_response())
+    app.refusals.forbidden(reason, &info(request));
+    Some(closing(HttpError::new(StatusCode::FORBIDDEN, "FORBIDDEN", message).into_response()))
 }
 
 fn host_is_allowed(

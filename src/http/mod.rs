@@ -6,6 +6,7 @@ mod connection;
 mod connections;
 mod context;
 mod error;
+mod gate;
 mod guard;
 mod health;
 mod limits;
@@ -28,16 +29,17 @@ use axum::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::request_log::answer;
 use self::{error::HttpError, request_body::Memory};
 use crate::app::App;
 
 /// Makes what answers MCP clients. The token ends its streams.
 pub type Endpoint = fn(&Arc<App>, CancellationToken) -> MethodRouter<Arc<App>>;
 
-/// Every route of the data plane on one screen. `mcp` is what MCP clients get at.
+/// Every route of the data plane on one screen; [`answer`] asks it. `mcp` is what MCP clients get at.
 ///
 /// `/health` and the paths where clients look for OAuth are open by their place in this list, never
-/// by a comparison of paths: everything above the layers is authenticated, known or not.
+/// by a comparison of paths: everything else, known or not, is behind the gate.
 pub fn router(app: &Arc<App>, mcp: MethodRouter<Arc<App>>) -> Router {
     let guarded = Router::new()
         .route("/", mcp.clone())
@@ -49,8 +51,7 @@ pub fn router(app: &Arc<App>, mcp: MethodRouter<Arc<App>>) -> Router {
         // Ours is the only limit of bodies.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state((Arc::clone(app), Memory::default()), limits::limit))
-        .layer(from_fn_with_state(Arc::clone(app), auth_layer::authenticate))
-        .layer(from_fn_with_state(Arc::clone(app), guard::guard));
+        .with_state(Arc::clone(app));
     // Clients that are refused probe these; a plain 404 ends their search, and it is no offence.
     let no_oauth = any(async || {
         HttpError::not_found(
@@ -63,8 +64,7 @@ pub fn router(app: &Arc<App>, mcp: MethodRouter<Arc<App>>) -> Router {
         .route("/register", no_oauth.clone())
         .route("/authorize", no_oauth.clone())
         .route("/token", no_oauth)
-        .merge(guarded)
-        .layer(from_fn_with_state(Arc::clone(app), request_log::request_log))
+        .fallback_service(gate::service(Arc::clone(app), guarded))
         .with_state(Arc::clone(app))
 }
 

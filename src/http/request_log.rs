@@ -1,39 +1,46 @@
-//! The outermost layer: names and counts each request, and writes the access log if there is one.
+//! Around all routes: names and counts each request, and writes the access log if there is one.
 
-use std::{sync::Arc, time::Instant};
+use std::{convert::Infallible, net::SocketAddr, time::Instant};
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{Router, extract::Request, response::Response};
 use http_body::Body as _;
+use tower::Service as _;
 
 use super::context::Context;
 use crate::app::{App, log_targets::ACCESS_TARGET, metrics::Route};
 
-pub(super) async fn request_log(
-    State(app): State<Arc<App>>,
+/// The answer of the [`router`](super::router) to a request of this peer.
+///
+/// # Errors
+/// None; routes can't fail.
+pub async fn answer(
+    app: &App,
+    router: &Router,
+    peer: SocketAddr,
     mut request: Request,
-    next: Next,
-) -> Response {
-    let settings = app.settings();
-    let context =
-        Context::of(&request, &settings.http.trusted_proxies, settings.http.forwarded_header);
+) -> Result<Response, Infallible> {
+    let context = {
+        let http = &app.settings().http;
+        Context::of(peer, request.headers(), &http.trusted_proxies, http.forwarded_header)
+    };
     request.extensions_mut().insert(context);
     let (route, start) = (Route::of(request.uri().path()), Instant::now());
-    let response = logged(request, next, context).await;
+    let response = logged(router.clone(), request, context).await?;
     app.metrics.http.answered(route, response.status().as_u16(), start.elapsed());
-    response
+    Ok(response)
 }
 
-async fn logged(request: Request, next: Next, context: Context) -> Response {
+async fn logged(
+    mut router: Router,
+    request: Request,
+    context: Context,
+) -> Result<Response, Infallible> {
     if !tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
-        return next.run(request).await;
+        return router.call(request).await;
     }
     let (method, uri, version) =
         (request.method().clone(), request.uri().clone(), request.version());
-    let response = next.run(request).await;
+    let response = router.call(request).await?;
     tracing::info!(
         target: ACCESS_TARGET,
         client = %context.client.ip().to_canonical(),
@@ -44,5 +51,5 @@ async fn logged(request: Request, next: Next, context: Context) -> Response {
         bytes = response.body().size_hint().exact(),
         "request"
     );
-    response
+    Ok(response)
 }

@@ -22,14 +22,12 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service as _;
 
 use super::{
     Endpoint,
     body::Guarded,
     connection::{Connection, Phase},
     connections::{Connections, Registered},
-    context::Peer,
     watched::Watched,
 };
 use crate::{app::App, auth::Source};
@@ -270,14 +268,14 @@ impl Server {
         mut request: Request<Incoming>,
         peer: SocketAddr,
         busy: Busy,
-    ) -> Result<Response<Body>, Infallible> {
-        request.extensions_mut().insert(Peer(peer));
+    ) -> Result<Response<Guarded<Busy>>, Infallible> {
         request.extensions_mut().insert(Arc::clone(&busy.0));
-        let mut response = self.router.clone().call(request.map(Body::new)).await?;
+        let request = request.map(Body::new);
+        let mut response = super::answer(&self.app, &self.router, peer, request).await?;
         if self.closing.is_cancelled() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Ok(response.map(|body| Body::new(Guarded::new(body, busy))))
+        Ok(response.map(|body| Guarded::new(body, busy)))
     }
 }
 
