@@ -79,6 +79,8 @@ pub enum Limit {
     Connections,
     /// `http.max_requests`: 503.
     Requests,
+    /// The share of `http.max_connections` that streams of notifications may have: 503.
+    Streams,
     /// `http.max_body_bytes`: 413.
     BodySize,
     /// `http.body_timeout`: 408.
@@ -96,9 +98,10 @@ pub enum Limit {
 }
 
 impl Limit {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Connections,
         Self::Requests,
+        Self::Streams,
         Self::BodySize,
         Self::BodyTime,
         Self::BodyMemory,
@@ -112,6 +115,7 @@ impl Limit {
         match self {
             Self::Connections => "connections",
             Self::Requests => "requests",
+            Self::Streams => "streams",
             Self::BodySize => "body_size",
             Self::BodyTime => "body_time",
             Self::BodyMemory => "body_memory",
@@ -165,6 +169,8 @@ pub struct HttpMetrics {
     pub in_flight: Arc<AtomicUsize>,
     /// Connections that are open now.
     pub connections: AtomicUsize,
+    /// Streams of notifications that are open now.
+    streams: AtomicUsize,
     accepted: AtomicU64,
     limits: [AtomicU64; Limit::ALL.len()],
 }
@@ -187,6 +193,16 @@ impl HttpMetrics {
     /// It has ended.
     pub fn closed(&self) {
         self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// A stream of notifications was opened.
+    pub fn stream_opened(&self) {
+        self.streams.fetch_add(1, Relaxed);
+    }
+
+    /// It has ended.
+    pub fn stream_closed(&self) {
+        self.streams.fetch_sub(1, Relaxed);
     }
 
     /// A client has met a limit.

@@ -15,9 +15,10 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet::Snapshot;
+use crate::fleet::{Logs, Snapshot};
 
 pub mod audit;
+pub mod changes;
 pub mod clock;
 pub mod doctor;
 pub mod error;
@@ -57,6 +58,7 @@ pub struct App {
     /// Fires when it does.
     enforced: CancellationToken,
     fleet: watch::Receiver<Arc<Snapshot>>,
+    logs: watch::Receiver<Logs>,
     supervisor: Supervisor,
     store: Arc<dyn FleetStore>,
     events: Arc<dyn EventStore>,
@@ -74,6 +76,8 @@ pub struct App {
 pub struct FleetAccess {
     /// The newest snapshot.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// How far each agent's log has come.
+    pub logs: watch::Receiver<Logs>,
     /// Who changes it.
     pub supervisor: Supervisor,
     /// What it remembers.
@@ -121,6 +125,7 @@ impl App {
             enforced: CancellationToken::new(),
             settings,
             fleet: fleet.snapshot,
+            logs: fleet.logs,
             supervisor: fleet.supervisor,
             store: fleet.store,
             events: fleet.events,

@@ -100,6 +100,7 @@ pub(super) fn revive(
     let figures = Arc::new(OwnFigures { log: Arc::clone(log), db: Arc::clone(&db) });
     let access = FleetAccess {
         snapshot,
+        logs: revived.logs(),
         supervisor,
         store,
         events: db,

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod entry;
 pub mod lifecycle;
+pub mod logs;
 pub mod program;
 pub mod project;
 pub mod role;
@@ -14,6 +15,7 @@ pub mod task;
 pub use agent::{Agent, AgentId, AgentName, Publication, Status};
 pub use entry::{Entry, EntryKind, LogEntry};
 pub use lifecycle::{Life, Limits};
+pub use logs::Logs;
 pub use program::{Driver, Program};
 pub use project::Project;
 pub use role::{FleetToken, Permissions, Role};

@@ -17,7 +17,9 @@ use http_body::Body as _;
 use super::{
     body::Guarded,
     error::{HttpError, closing},
+    mcp,
     request_body::Memory,
+    streams::{Place, Streams},
 };
 use crate::app::{App, metrics::Limit};
 
@@ -39,34 +41,73 @@ impl Drop for Permit {
     }
 }
 
+/// What requests are measured against.
+#[derive(Clone)]
+pub(super) struct Bounds {
+    app: Arc<App>,
+    memory: Memory,
+    streams: Streams,
+}
+
+impl Bounds {
+    pub(super) fn new(app: &Arc<App>) -> Self {
+        let streams = Streams::new(Arc::clone(&app.metrics));
+        Self { app: Arc::clone(app), memory: Memory::default(), streams }
+    }
+
+    /// A place for a request that is about to be worked on.
+    fn enter(&self, request: &Request) -> Result<Held, HttpError> {
+        let http = &self.app.settings().http;
+        if mcp::wants_stream(request) {
+            let place = self.streams.enter(request, http.max_connections);
+            return place.map(|place| Held::Stream { _place: place }).map_err(|most| {
+                self.app.metrics.http.met(Limit::Streams);
+                busy(most, "streams of notifications")
+            });
+        }
+        let permit = Permit::enter(&self.app.metrics.http.in_flight, http.max_requests);
+        permit.map(|permit| Held::Request { _permit: permit }).ok_or_else(|| {
+            self.app.metrics.http.met(Limit::Requests);
+            busy(http.max_requests, "requests")
+        })
+    }
+}
+
+/// What a request holds until its answer's last byte.
+enum Held {
+    Request { _permit: Permit },
+    Stream { _place: Place },
+}
+
 /// Reads the whole body of a request within its bounds before anyone works on it, and refuses the
 /// request if too many are being worked on then: one that is still on its way keeps nobody out.
-pub(super) async fn limit(
-    State((app, memory)): State<(Arc<App>, Memory)>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let settings = app.settings();
+pub(super) async fn limit(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+    let settings = bounds.app.settings();
     let http = &settings.http;
     let (parts, body) = request.into_parts();
-    let read = memory.read(body, &parts.extensions, http.max_body_bytes, http.body_timeout).await;
+    let read =
+        bounds.memory.read(body, &parts.extensions, http.max_body_bytes, http.body_timeout).await;
     let body = match read {
         Ok(bytes) => Body::from(bytes),
         Err(error) => {
-            met(&app, error.status());
+            met(&bounds.app, error.status());
             return closing(error.into_response());
         }
     };
-    let Some(permit) = Permit::enter(&app.metrics.http.in_flight, http.max_requests) else {
-        app.metrics.http.met(Limit::Requests);
-        return busy(http.max_requests).into_response();
+    let request = Request::from_parts(parts, body);
+    let held = match bounds.enter(&request) {
+        Ok(held) => held,
+        Err(error) => return error.into_response(),
     };
-    let response = next.run(Request::from_parts(parts, body)).await;
+    let response = next.run(request).await;
     if response.body().size_hint().exact().is_some() {
         return response;
     }
+    // Its client has no use for the connection afterwards, so a stop need not wait for it to rest.
+    let ends_connection = matches!(held, Held::Stream { .. });
     // A stream is in flight until its last byte.
-    response.map(|body| Body::new(Guarded::new(body, permit)))
+    let response = response.map(|body| Body::new(Guarded::new(body, held)));
+    if ends_connection { closing(response) } else { response }
 }
 
 /// Counts the limit that a body has met.
@@ -81,8 +122,8 @@ fn met(app: &App, status: StatusCode) {
     app.metrics.http.met(limit);
 }
 
-fn busy(limit: usize) -> HttpError {
-    let message = format!("more than {limit} requests at once; try again");
+fn busy(limit: usize, of_what: &str) -> HttpError {
+    let message = format!("more than {limit} {of_what} at once; try again");
     HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "SERVICE_UNAVAILABLE", message)
 }
 
@@ -100,6 +141,6 @@ mod tests {
         let second = Permit::enter(&in_flight, 1);
 
         assert!(refused && second.is_some());
-        assert_eq!(busy(1).into_response().headers()["retry-after"], "1");
+        assert_eq!(busy(1, "requests").into_response().headers()["retry-after"], "1");
     }
 }

@@ -16,6 +16,7 @@ mod plain;
 mod request_body;
 mod request_log;
 pub mod server;
+mod streams;
 pub mod tls;
 mod watched;
 
@@ -30,7 +31,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::request_log::answer;
-use self::{error::HttpError, request_body::Memory};
+use self::{error::HttpError, limits::Bounds};
 use crate::app::App;
 
 /// Makes what answers MCP clients. The token ends its streams.
@@ -50,7 +51,7 @@ pub fn router(app: &Arc<App>, mcp: MethodRouter<Arc<App>>) -> Router {
         .fallback(async || HttpError::not_found("there is nothing here; MCP is at /mcp"))
         // Ours is the only limit of bodies.
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state((Arc::clone(app), Memory::default()), limits::limit))
+        .layer(from_fn_with_state(Bounds::new(app), limits::limit))
         .with_state(Arc::clone(app));
     // Clients that are refused probe these; a plain 404 ends their search, and it is no offence.
     let no_oauth = any(async || {

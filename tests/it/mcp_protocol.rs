@@ -1,6 +1,7 @@
 //! MCP over Streamable HTTP, request by request: every protocol generation at both endpoints.
 
 mod beyond_tools;
+mod listen;
 mod tasks;
 
 use serde_json::{Value, json};
@@ -82,9 +83,15 @@ impl Client {
     }
 }
 
-/// No changes are announced, so that no client waits for them.
+/// What older clients are offered: no changes are announced, because there is nothing to hear them on.
 fn capabilities() -> Value {
     json!({"completions": {}, "prompts": {}, "resources": {}, "tools": {}})
+}
+
+/// What the newest are offered: tools and prompts do not change.
+fn modern_capabilities() -> Value {
+    let resources = json!({"subscribe": true, "listChanged": true});
+    json!({"completions": {}, "prompts": {}, "resources": resources, "tools": {}})
 }
 
 fn message(method: &str, params: Value) -> Value {
@@ -204,7 +211,7 @@ fn the_newest_generation_discovers_lists_and_calls_without_a_handshake() {
         let found = result(&client.modern(path, "server/discover", json!({})));
         let versions = found["supportedVersions"].as_array().unwrap();
         assert!(LEGACY.iter().chain([&MODERN]).all(|v| versions.contains(&json!(v))), "{found}");
-        let mut capabilities = capabilities();
+        let mut capabilities = modern_capabilities();
         capabilities["extensions"] = json!({"io.modelcontextprotocol/tasks": {}});
         assert_eq!(found["capabilities"], capabilities);
         assert_eq!(found["resultType"], "complete");

@@ -51,6 +51,7 @@ fn what_happened_is_counted() {
         ("fleet_mcp_tool_calls_total{tool=\"show_agent\",outcome=\"error\"}", 1.0),
         ("fleet_mcp_http_request_duration_seconds_count{route=\"health\"}", 1.0),
         ("fleet_mcp_http_requests_in_flight", 0.0),
+        ("fleet_mcp_http_streams", 0.0),
         ("fleet_mcp_auth_refusals_total{reason=\"missing_token\"}", 3.0),
         ("fleet_mcp_auth_enforced", 1.0),
         ("fleet_mcp_token_secrets", 1.0),

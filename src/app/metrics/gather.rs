@@ -48,6 +48,7 @@ impl App {
             durations.into_iter().filter(|(_, buckets)| buckets.total() > 0),
         );
         text.single(&table::HTTP_IN_FLIGHT, http.in_flight.load(Relaxed) as u64);
+        text.single(&table::HTTP_STREAMS, http.streams.load(Relaxed) as u64);
         text.single(&table::HTTP_CONNECTIONS, http.connections.load(Relaxed) as u64);
         text.single(&table::HTTP_ACCEPTED, http.accepted.load(Relaxed));
         let met = Limit::ALL.map(|limit| (limit.as_str(), read(&http.limits, limit as usize)));

@@ -58,6 +58,8 @@ table! {
         "Time from a request's header to its answer's header; a call that waits for an agent takes as long as it waits."
     HTTP_IN_FLIGHT Gauge "fleet_mcp_http_requests_in_flight" ""
         "Requests being worked on; at most http.max_requests."
+    HTTP_STREAMS Gauge "fleet_mcp_http_streams" ""
+        "Open streams of change notifications; at most a quarter of http.max_connections."
     HTTP_CONNECTIONS Gauge "fleet_mcp_http_connections" ""
         "Open connections; at most http.max_connections."
     HTTP_ACCEPTED Counter "fleet_mcp_http_connections_accepted" ""

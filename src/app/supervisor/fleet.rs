@@ -28,7 +28,8 @@ use crate::{
     },
     auth::Projects,
     fleet::{
-        Agent, AgentId, AgentName, Life, Slot, Snapshot, Status, Task, TaskId, TaskStatus, Usage,
+        Agent, AgentId, AgentName, Life, Logs, Slot, Snapshot, Status, Task, TaskId, TaskStatus,
+        Usage,
         lifecycle::{Effect, Request, Sign},
         snapshot::Member,
     },
@@ -43,6 +44,7 @@ pub(super) struct Fleet {
     pub(super) reports: mpsc::Sender<Report>,
     waiting: Waiting,
     snapshot: Arc<Snapshot>,
+    pub(super) logs: watch::Sender<Logs>,
     /// What was found of sessions at the start, until that is dealt with.
     pub(super) found: BTreeMap<AgentName, Finding>,
 }
@@ -63,6 +65,7 @@ impl Fleet {
             reports,
             waiting: Waiting::default(),
             snapshot: Arc::default(),
+            logs: watch::Sender::default(),
             found: BTreeMap::new(),
         }
     }
@@ -146,6 +149,7 @@ impl Fleet {
             }
             published.send_replace(Arc::clone(&self.snapshot));
         }
+        self.tell_of_logs(&batch.changes);
         for (reply, outcome) in batch.answers {
             // Whoever asked may have gone away.
             let _ = reply.send(outcome);
@@ -162,6 +166,21 @@ impl Fleet {
             self.waiting.end(agent, work);
         }
         batch.deeds.into_iter().filter_map(|deed| self.act(deed)).collect()
+    }
+
+    fn tell_of_logs(&self, changes: &[Change]) {
+        self.logs.send_if_modified(|logs| {
+            let mut modified = false;
+            for change in changes {
+                match change {
+                    Change::Append { agent, .. } => logs.grow(*agent),
+                    Change::RemoveAgent(agent) => logs.forget(*agent),
+                    _ => continue,
+                }
+                modified = true;
+            }
+            modified
+        });
     }
 
     /// The batch could not be made durable: everything is as it was before it.

@@ -19,7 +19,7 @@ use crate::{
         fleet_store::{Change, StoredFleet, StoredSession},
         sessions::{Report, Retake, Retaken},
     },
-    fleet::{AgentName, Life, Snapshot, lifecycle::Found},
+    fleet::{AgentName, Life, Logs, Snapshot, lifecycle::Found},
 };
 
 /// A fleet that was revived and waits to be set to work.
@@ -71,6 +71,11 @@ impl Revived {
     /// Where the newest snapshot can be read.
     pub fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshot.subscribe()
+    }
+
+    /// Where it can be read how far each agent's log has come.
+    pub fn logs(&self) -> watch::Receiver<Logs> {
+        self.fleet.logs.subscribe()
     }
 
     /// Takes up sessions that have outlived the former daemon, and hangs up on the rest: to be done

@@ -1,16 +1,17 @@
 //! The fleet as an MCP server: Streamable HTTP, every protocol generation that rmcp knows. Here are
-//! the tools; `resources`, `prompts`, `completions` and `tasks` have the rest.
+//! the tools; `resources`, `listen`, `prompts`, `completions` and `tasks` have the rest.
 //!
 //! Stateless for every client: no session to lose over a restart, to hijack, or to fill memory
 //! with. rmcp is named here and nowhere else; but tests/conformance serves another server of rmcp
 //! through [`endpoint`].
 
 mod completions;
+mod listen;
 mod prompts;
 mod resources;
 mod tasks;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::routing::{MethodRouter, any_service};
 use http::request::Parts;
@@ -22,10 +23,10 @@ use rmcp::{
         GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams,
         InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
         ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProgressToken,
-        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-        ToolAnnotations, UpdateTaskParams,
+        ReadResourceRequestParams, ReadResourceResponse, ResourcesCapability, ServerCapabilities,
+        ServerConfig, SubscriptionFilter, ToolAnnotations, UpdateTaskParams,
     },
-    service::RequestContext,
+    service::{RequestContext, SubscriptionContext},
     transport::streamable_http_server::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
@@ -34,9 +35,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::listen::wants_stream;
 use super::context::Context;
 use crate::{
-    app::{App, audit::Origin, error::FleetError, fleet::AgentFilter},
+    app::{App, audit::Origin, changes::Since, error::FleetError, fleet::AgentFilter},
     auth::{Principal, Scope},
     tools::{self, Call, Effect, Tool},
 };
@@ -54,7 +56,7 @@ const INSTRUCTIONS: &str = "Run a fleet of coding agents on a Linux server. list
 
 /// The fleet's endpoint: what the daemon serves. `shutdown` ends every stream.
 pub fn fleet(app: &Arc<App>, shutdown: CancellationToken) -> MethodRouter<Arc<App>> {
-    endpoint(Server { app: Arc::clone(app) }, shutdown)
+    endpoint(Server { app: Arc::clone(app), since: OnceLock::new() }, shutdown)
 }
 
 /// An MCP server, spoken to the way that this daemon speaks MCP.
@@ -77,10 +79,12 @@ pub fn endpoint<S: ServerHandler + Clone>(
     any_service(StreamableHttpService::new(move || Ok(server.clone()), sessions, config))
 }
 
-/// Made anew for each request; holds no state of its own.
+/// Copied for each request, before anything was asked of it.
 #[derive(Clone)]
 struct Server {
     app: Arc<App>,
+    /// From when on it listens, if it does.
+    since: OnceLock<Since>,
 }
 
 impl Server {
@@ -92,10 +96,12 @@ impl Server {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        // No changes are announced: a client that could wait for them would hold a stream open.
+        // Of tools and prompts no changes are announced: they do not change.
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_resources()
+            .enable_resources_subscribe()
+            .enable_resources_list_changed()
             .enable_prompts()
             .enable_completions()
             .enable_tasks()
@@ -116,6 +122,8 @@ impl ServerHandler for Server {
         let mut answer = self.negotiate_initialize(&request)?;
         // Tasks are an extension of the newest protocol, which has no such handshake.
         answer.capabilities.extensions = None;
+        // Without a session there is nothing on which an older client could hear of changes.
+        answer.capabilities.resources = Some(ResourcesCapability::default());
         let Implementation { name, version, .. } = &request.client_info;
         let protocol = answer.protocol_version.as_str();
         tracing::debug!(client = %name, version = %version, protocol, "MCP client begins");
@@ -217,6 +225,21 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         Ok(resources::read(&self.caller(&context)?, &request.uri).await?.into())
+    }
+
+    fn accepted_subscription_filter(
+        &self,
+        requested: &SubscriptionFilter,
+    ) -> Option<SubscriptionFilter> {
+        // Before this is acknowledged: who reads afterwards must miss nothing.
+        self.since.get_or_init(|| self.app.changes());
+        Some(listen::accepted(requested))
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let principal = principal(context.request_context())?;
+        let since = self.since.get().cloned().unwrap_or_else(|| self.app.changes());
+        listen::run(since, &principal, &context).await
     }
 
     async fn list_prompts(

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 
 use super::Caller;
 use crate::{
-    app::error::{Code, FleetError},
+    app::{
+        changes::Topic,
+        error::{Code, FleetError},
+    },
     auth::Scope,
 };
 
@@ -67,26 +70,53 @@ pub(super) fn templates(caller: &Caller) -> ListResourceTemplatesResult {
 
 /// What is at this address now.
 pub(super) async fn read(caller: &Caller, uri: &str) -> Result<ReadResourceResult, ErrorData> {
-    let (tool, arguments) = target(uri).ok_or_else(|| unknown(uri))?;
+    let (tool, arguments) = Address::of(uri).ok_or_else(|| unknown(uri))?.target();
     let answer = caller.ask(tool, arguments).await.map_err(|error| fault(&error, uri))?;
     let contents = ResourceContents::text(format!("{answer:#}"), uri).with_mime_type(JSON);
     Ok(ReadResourceResult::new(vec![contents]).with_ttl_ms(0).with_cache_scope(CacheScope::Private))
 }
 
-/// The tool that knows what is at this address, and its arguments.
-fn target(uri: &str) -> Option<(&'static str, Value)> {
-    let path = uri.strip_prefix(AGENTS)?;
-    if path.is_empty() {
-        return Some(("list_agents", json!({"page_size": MAX_LISTED})));
-    }
-    let path = path.strip_prefix('/')?;
-    let named = |name: &str| !name.is_empty() && !name.contains('/');
-    match path.strip_suffix("/log") {
-        Some(name) if named(name) => {
-            Some(("show_agent_log", json!({"agent_name": name, "page_size": LOG_ENTRIES})))
+/// What has to change for what is at this address to be different; `None` if it is no address of ours.
+pub(super) fn topic(uri: &str) -> Option<Topic> {
+    Some(match Address::of(uri)? {
+        Address::Agents => Topic::Agents,
+        Address::Agent(name) => Topic::Agent(name.parse().ok()?),
+        Address::Log(name) => Topic::Log(name.parse().ok()?),
+    })
+}
+
+/// What an address is of.
+#[derive(Debug, PartialEq, Eq)]
+enum Address<'a> {
+    Agents,
+    Agent(&'a str),
+    Log(&'a str),
+}
+
+impl<'a> Address<'a> {
+    fn of(uri: &'a str) -> Option<Self> {
+        let path = uri.strip_prefix(AGENTS)?;
+        if path.is_empty() {
+            return Some(Self::Agents);
         }
-        None if named(path) => Some(("show_agent", json!({"agent_name": path}))),
-        _ => None,
+        let path = path.strip_prefix('/')?;
+        let named = |name: &str| !name.is_empty() && !name.contains('/');
+        match path.strip_suffix("/log") {
+            Some(name) if named(name) => Some(Self::Log(name)),
+            None if named(path) => Some(Self::Agent(path)),
+            _ => None,
+        }
+    }
+
+    /// The tool that knows what is there, and its arguments.
+    fn target(&self) -> (&'static str, Value) {
+        match self {
+            Self::Agents => ("list_agents", json!({"page_size": MAX_LISTED})),
+            Self::Agent(name) => ("show_agent", json!({"agent_name": name})),
+            Self::Log(name) => {
+                ("show_agent_log", json!({"agent_name": name, "page_size": LOG_ENTRIES}))
+            }
+        }
     }
 }
 
@@ -115,12 +145,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_addresses_of_the_fleet_lead_to_a_tool() {
-        let tool = |uri| target(uri).map(|(tool, _)| tool);
-
-        assert_eq!(tool("fleet://agents"), Some("list_agents"));
-        assert_eq!(tool("fleet://agents/sony"), Some("show_agent"));
-        assert_eq!(tool("fleet://agents/sony/log"), Some("show_agent_log"));
+    fn only_the_addresses_of_the_fleet_lead_somewhere() {
+        assert_eq!(Address::of("fleet://agents"), Some(Address::Agents));
+        assert_eq!(Address::of("fleet://agents/sony"), Some(Address::Agent("sony")));
+        assert_eq!(Address::of("fleet://agents/sony/log"), Some(Address::Log("sony")));
         for uri in [
             "",
             "fleet://",
@@ -131,7 +159,14 @@ mod tests {
             "fleet://agents/sony/other",
             "file:///etc/passwd",
         ] {
-            assert_eq!(tool(uri), None, "{uri}");
+            assert_eq!(Address::of(uri), None, "{uri}");
         }
+    }
+
+    #[test]
+    fn an_address_with_a_name_that_no_agent_can_have_never_changes() {
+        assert_eq!(topic("fleet://agents/Sony"), Some(Topic::Agent("sony".parse().unwrap())));
+        assert_eq!(topic("fleet://agents/so ny"), None);
+        assert_eq!(topic("fleet://agents/new/log"), None);
     }
 }

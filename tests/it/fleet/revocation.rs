@@ -1,66 +1,15 @@
 //! A wait ends with its token; the agent's work goes on.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    sync::{Arc, Mutex},
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Fleet, builder};
-use crate::support::{Control, PATIENCE, Request, eventually};
+use crate::support::{Control, Stream, events, eventually};
 
 const ROUNDS: usize = 10;
 /// How soon a stream ends with its token.
 const SOON: Duration = Duration::from_millis(50);
-
-/// A connection on which an answer arrives, bit by bit.
-struct Stream {
-    came: Arc<Mutex<Vec<u8>>>,
-    reader: JoinHandle<Instant>,
-}
-
-impl Stream {
-    fn open(fleet: &Fleet, request: &Request) -> Self {
-        let mut stream = TcpStream::connect(fleet.daemon.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(&request.bytes()).unwrap();
-        let came = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&came);
-        let reader = thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            loop {
-                match stream.read(&mut chunk) {
-                    // A reset ends it too; a timeout does not.
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                        panic!("the stream does not end")
-                    }
-                    Ok(0) | Err(_) => return Instant::now(),
-                    Ok(count) => sink.lock().unwrap().extend(&chunk[..count]),
-                }
-            }
-        });
-        Self { came, reader }
-    }
-
-    fn so_far(&self) -> String {
-        String::from_utf8(self.came.lock().unwrap().clone()).unwrap()
-    }
-
-    fn until(&self, text: &str) {
-        eventually(text, || self.so_far().contains(text).then_some(()));
-    }
-
-    /// Waits for its end: when that was, and all that came.
-    fn end(self) -> (Instant, String) {
-        let end = self.reader.join().unwrap();
-        let came = self.came.lock().unwrap().clone();
-        (end, String::from_utf8(came).unwrap())
-    }
-}
 
 /// `wait_for_agent` over MCP, with progress.
 fn wait_over_mcp(fleet: &Fleet) -> Stream {
@@ -74,12 +23,7 @@ fn wait_over_mcp(fleet: &Fleet) -> Stream {
         .header("Content-Type", "application/json")
         .header("Accept", "application/json, text/event-stream")
         .header("MCP-Protocol-Version", "2025-06-18");
-    Stream::open(fleet, &request)
-}
-
-fn events(body: &str) -> Vec<Value> {
-    let data = body.lines().filter_map(|line| line.strip_prefix("data:"));
-    data.filter_map(|data| serde_json::from_str(data.trim()).ok()).collect()
+    Stream::open(fleet.daemon.address(), &request)
 }
 
 #[test]
@@ -142,7 +86,7 @@ fn rotation_ends_a_plain_wait_without_its_result() {
     fleet.create("a", "demo", "slow");
     fleet.until_it_says("a", "0… ");
     let path = "/mcp/wait_for_agent?agent_name=a&timeout_seconds=600";
-    let stream = Stream::open(&fleet, &fleet.daemon.get(path).bearer(&fleet.token));
+    let stream = Stream::open(fleet.daemon.address(), &fleet.daemon.get(path).bearer(&fleet.token));
     // Its request is at work: this one came later, and is answered.
     let in_flight = || fleet.call("list_agents", &json!({})).status == 200;
     eventually("another request is answered", || in_flight().then_some(()));
