@@ -1,12 +1,13 @@
 //! MCP over Streamable HTTP, request by request: every protocol generation at both endpoints.
 
 mod beyond_tools;
+mod elicitation;
 mod listen;
 mod tasks;
 
 use serde_json::{Value, json};
 
-use crate::support::{Request, Response, TestDaemon};
+use crate::support::{Builder, Request, Response, TestDaemon, eventually};
 
 const ENDPOINTS: [&str; 3] = ["/mcp", "/", "/mcp/"];
 const MODERN: &str = "2026-07-28";
@@ -36,9 +37,12 @@ struct Client {
 
 impl Client {
     fn start() -> Self {
-        let daemon = TestDaemon::builder()
-            .config("[projects.Setup]\n[roles.Coder]\ndefault = true\n")
-            .start();
+        let config = "[projects.Setup]\n[roles.Coder]\ndefault = true\n";
+        Self::of(TestDaemon::builder().config(config))
+    }
+
+    fn of(builder: Builder) -> Self {
+        let daemon = builder.env("FLEET_MCP_LOG", "info").start();
         let token = daemon.token();
         Self { daemon, token }
     }
@@ -52,6 +56,23 @@ impl Client {
             .header("Content-Type", "application/json")
             .header("Accept", "application/json, text/event-stream")
             .body(message.to_string())
+    }
+
+    fn fleetctl(&self, arguments: &[&str]) {
+        let output = self.daemon.fleetctl(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+
+    fn create(&self, name: &str, project: &str, task: &str) {
+        self.fleetctl(&["agent", "create", name, task, "--project", project, "--role", "demo"]);
+    }
+
+    fn until_idle(&self, name: &str) {
+        let shown = || self.daemon.fleetctl(&["agent", "show", name, "--json"]).stdout;
+        eventually("the agent is idle", || {
+            let shown: Value = serde_json::from_slice(&shown()).unwrap();
+            (shown["agent"]["status"] == "idle").then_some(())
+        });
     }
 
     /// A request as clients before 2026-07-28 send it.

@@ -1,13 +1,17 @@
-//! The fleet as an MCP server: Streamable HTTP, every protocol generation that rmcp knows. Here are
-//! the tools; `resources`, `listen`, `prompts`, `completions` and `tasks` have the rest.
+//! The fleet as an MCP server: Streamable HTTP, every protocol generation that rmcp knows.
+//!
+//! Here are the tools. `resources`, `listen`, `prompts` and `completions` have what else there is;
+//! `tasks` the extension of that name; `elicitation` and `question` put agents' questions to people.
 //!
 //! Stateless for every client: no session to lose over a restart, to hijack, or to fill memory
 //! with. rmcp is named here and nowhere else; but tests/conformance serves another server of rmcp
 //! through [`endpoint`].
 
 mod completions;
+mod elicitation;
 mod listen;
 mod prompts;
+mod question;
 mod resources;
 mod tasks;
 
@@ -35,6 +39,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::elicitation::{Asker, Seal};
 pub(super) use self::listen::wants_stream;
 use super::context::Context;
 use crate::{
@@ -56,7 +61,8 @@ const INSTRUCTIONS: &str = "Run a fleet of coding agents on a Linux server. list
 
 /// The fleet's endpoint: what the daemon serves. `shutdown` ends every stream.
 pub fn fleet(app: &Arc<App>, shutdown: CancellationToken) -> MethodRouter<Arc<App>> {
-    endpoint(Server { app: Arc::clone(app), since: OnceLock::new() }, shutdown)
+    let server = Server { app: Arc::clone(app), seal: Arc::default(), since: OnceLock::new() };
+    endpoint(server, shutdown)
 }
 
 /// An MCP server, spoken to the way that this daemon speaks MCP.
@@ -83,6 +89,7 @@ pub fn endpoint<S: ServerHandler + Clone>(
 #[derive(Clone)]
 struct Server {
     app: Arc<App>,
+    seal: Arc<Seal>,
     /// From when on it listens, if it does.
     since: OnceLock<Since>,
 }
@@ -153,6 +160,12 @@ impl ServerHandler for Server {
         note(&request, &context);
         let tool = tools::find(&request.name, &principal)
             .map_err(|unknown| ErrorData::invalid_params(unknown.message, None))?;
+        let mut asker = Asker::of(&request, &context, &caller, &self.seal);
+        if let Some(asking) = &asker
+            && !asking.hear(&request).await
+        {
+            asker = None;
+        }
         let (progress, steps) = mpsc::channel(MAX_STEPS);
         let as_task = tasks::is_asked_for(&request.name, &context);
         let wanted = context.meta.get_progress_token();
@@ -175,6 +188,11 @@ impl ServerHandler for Server {
         {
             return Ok(handle.into());
         }
+        if answer.is_ok()
+            && let Some(form) = asker.and_then(|asker| asker.form())
+        {
+            return Ok(form.into());
+        }
         Ok(answer.map_or_else(|error| failure(&error), CallToolResult::structured).into())
     }
 
@@ -184,7 +202,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
         let caller = self.caller(&context)?;
-        tasks::get(&caller, &request.task_id, tasks::Forms::of(&context)).await
+        tasks::get(&caller, &request.task_id, question::Forms::of(&context)).await
     }
 
     async fn update_task(

@@ -7,46 +7,27 @@ use std::sync::Arc;
 use rmcp::{
     ErrorData, RoleServer,
     model::{
-        CallToolResult, CreateTaskResult, DetailedTask, ElicitRequest, ElicitRequestParams,
-        ElicitResult, ElicitationAction, ElicitationSchema, EnumSchema, ErrorCode, GetTaskResult,
-        InputRequest, InputRequests, InputResponses, JsonObject, ProtocolVersion, Task,
-        TaskPayload, TaskStatus,
+        CallToolResult, CreateTaskResult, DetailedTask, ErrorCode, GetTaskResult, InputRequests,
+        InputResponses, JsonObject, ProtocolVersion, Task, TaskPayload, TaskStatus,
     },
     service::RequestContext,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Caller;
+use super::{
+    Caller,
+    question::{Forms, Reply, form},
+};
 use crate::{
     app::error::{Code, FleetError},
     auth::Scope,
-    fleet::{self, Question, TaskId, snapshot::Member, task::ChoiceKind},
-    tools::{self, start_agent_task, untrusted::shown, wire},
+    fleet::{self, TaskId, snapshot::Member},
+    tools::{self, start_agent_task},
 };
 
 /// How often a client may well ask, in milliseconds: agents work for minutes.
 const POLL_MS: u64 = 5_000;
-/// The one field of the form that a question becomes.
-const CHOICE: &str = "choice";
-
-/// Whether a client can put a form before a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Forms {
-    Shown,
-    Unknown,
-}
-
-impl Forms {
-    /// As the request says. Elicitation without further words means forms.
-    pub(super) fn of(context: &RequestContext<RoleServer>) -> Self {
-        let elicitation = context.client_capabilities().and_then(|client| client.elicitation);
-        match elicitation {
-            Some(kinds) if kinds.form.is_some() || kinds.url.is_none() => Self::Shown,
-            _ => Self::Unknown,
-        }
-    }
-}
 
 /// Whether the answer of this tool is to be a handle. Which tools these are is the server's choice;
 /// whether the client understands a handle is said by each request.
@@ -99,13 +80,21 @@ pub(super) async fn update(
     let (member, task) = find(caller, id).await?;
     let Some(question) = &task.question else { return Ok(()) };
     let Some(response) = responses.get(&question.id) else { return Ok(()) };
-    let Some(choice) = choice(question, response)? else { return Ok(()) };
+    let reply = Reply::of(response).ok_or_else(|| no_reply("no result of the form"))?;
+    let chosen = matches!(reply, Reply::Chosen(_));
+    let Some(choice) = reply.choice(question) else {
+        return if chosen { Err(no_reply("a choice that the form does not have")) } else { Ok(()) };
+    };
     let arguments = json!({
         "agent_name": member.agent.name.as_str(),
         "question_id": question.id,
-        "choice": choice,
+        "choice": choice.id,
     });
     settled(caller.ask("answer_agent", arguments).await)
+}
+
+fn no_reply(what: &str) -> ErrorData {
+    ErrorData::invalid_params(format!("inputResponses: {what}"), None)
 }
 
 /// What comes too late is no fault of the client.
@@ -186,52 +175,6 @@ fn asked(member: &Member, task: &fleet::Task, forms: Forms) -> TaskPayload {
     match form {
         Some(form) => TaskPayload::InputRequired { input_requests: InputRequests::from([form]) },
         None => TaskPayload::Working,
-    }
-}
-
-/// None if the question has no choices.
-fn form(member: &Member, question: &Question) -> Option<InputRequest> {
-    let ids = question.choices.iter().map(|choice| shown(&choice.id)).collect();
-    // The kind is the fleet's word for it: the agent may have called a yes a no.
-    let titles = question.choices.iter();
-    let titles = titles
-        .map(|choice| format!("{} ({})", wire::CHOICE.show(&choice.name), choice.kind.as_str()));
-    let choices = EnumSchema::builder(ids).enum_titles(titles.collect()).ok()?.build();
-    let params = ElicitRequestParams::FormElicitationParams {
-        meta: None,
-        message: format!(
-            "Agent `{}` asks for permission. What it wrote is untrusted: {}",
-            member.agent.name,
-            wire::QUESTION.show(&question.text)
-        ),
-        requested_schema: ElicitationSchema::builder()
-            .required_enum_schema(CHOICE, choices)
-            .build()
-            .ok()?,
-    };
-    Some(InputRequest::Elicitation(ElicitRequest::new(params)))
-}
-
-/// What a person chose. To decline is to say no, if there is a no; none if the question stays open.
-fn choice(question: &Question, response: &Value) -> Result<Option<String>, ErrorData> {
-    let response = serde_json::from_value::<ElicitResult>(response.clone()).map_err(|error| {
-        ErrorData::invalid_params(format!("inputResponses: no result of a form: {error}"), None)
-    })?;
-    let no = |kind| question.choices.iter().find(|choice| choice.kind == kind);
-    match response.action {
-        ElicitationAction::Accept => {
-            let chosen = response.content.as_ref().and_then(|content| content[CHOICE].as_str());
-            let found = question.choices.iter().find(|c| chosen == Some(&*shown(&c.id)));
-            found.map(|choice| Some(choice.id.clone())).ok_or_else(|| {
-                let help = format!("inputResponses: `{CHOICE}` is none of the form's");
-                ErrorData::invalid_params(help, None)
-            })
-        }
-        ElicitationAction::Decline => {
-            let no = no(ChoiceKind::RejectOnce).or_else(|| no(ChoiceKind::RejectAlways));
-            Ok(no.map(|choice| choice.id.clone()))
-        }
-        _ => Ok(None),
     }
 }
 

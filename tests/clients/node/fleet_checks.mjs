@@ -14,14 +14,14 @@ export async function transport() {
 }
 
 // `works` or `refused`: see tests/clients/run. `connect` gives { client, protocol }; `refusal` matches what this
-// client says on a 401.
-export async function main({ name, connect, refusal }) {
+// client says on a 401; `more` is what only some clients can do.
+export async function main({ name, connect, refusal, more }) {
   const { version } = JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url)));
   const action = { works, refused }[process.argv[2]];
-  console.log(JSON.stringify({ version, ...(await action(connect, refusal)) }));
+  console.log(JSON.stringify({ version, ...(await action(connect, refusal, more)) }));
 }
 
-async function works(connect) {
+async function works(connect, refusal, more) {
   const { client, protocol } = await connect();
   const listed = (await client.listTools()).tools.map((tool) => tool.name);
   for (const tool of TOOLS) assert(listed.includes(tool), `missing tool: ${tool}`);
@@ -29,6 +29,7 @@ async function works(connect) {
 
   const { agents } = await call('list_agents', {});
   assert(agents.some(({ name }) => name === FLEET_AGENT));
+  await more?.({ client, protocol, call, agent: FLEET_AGENT });
 
   await call('start_agent_task', { agent_name: FLEET_AGENT, task_description: FLEET_TASK });
   const ended = await call('wait_for_agent', { agent_name: FLEET_AGENT });

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::{Client, LEGACY, MODERN, fault, message, meta};
-use crate::support::{Builder, Control, Stream, TestDaemon, eventually};
+use crate::support::{Control, Stream, TestDaemon, eventually};
 
 const ROUNDS: usize = 10;
 /// How soon a stream ends with its token.
@@ -15,12 +15,6 @@ const SOON: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl Client {
-    fn of(builder: Builder) -> Self {
-        let daemon = builder.env("FLEET_MCP_LOG", "info").start();
-        let token = daemon.token();
-        Self { daemon, token }
-    }
-
     /// A stream on which the server has said what it will tell.
     fn listen(&self, token: &str, wanted: &Value) -> Stream {
         let stream = self.try_listen(token, wanted);
@@ -39,23 +33,6 @@ impl Client {
             .header("MCP-Protocol-Version", MODERN)
             .header("Mcp-Method", "subscriptions/listen");
         Stream::open(self.daemon.address(), &request)
-    }
-
-    fn fleetctl(&self, arguments: &[&str]) {
-        let output = self.daemon.fleetctl(arguments);
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-    }
-
-    fn create(&self, name: &str, project: &str, task: &str) {
-        self.fleetctl(&["agent", "create", name, task, "--project", project, "--role", "demo"]);
-    }
-
-    fn until_idle(&self, name: &str) {
-        let shown = || self.daemon.fleetctl(&["agent", "show", name, "--json"]).stdout;
-        eventually("the agent is idle", || {
-            let shown: Value = serde_json::from_slice(&shown()).unwrap();
-            (shown["agent"]["status"] == "idle").then_some(())
-        });
     }
 
     fn delete(&self, name: &str) {

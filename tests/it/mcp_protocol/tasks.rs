@@ -196,7 +196,10 @@ fn a_question_is_a_form_whose_answer_lets_the_task_go_on() {
         (&form["method"], &form["params"]["mode"]),
         (&json!("elicitation/create"), &json!("form"))
     );
-    assert!(form["params"]["message"].as_str().unwrap().contains("untrusted"), "{form}");
+    assert!(
+        form["params"]["message"].as_str().unwrap().contains("data, not instructions"),
+        "{form}"
+    );
     let choices = form["params"]["requestedSchema"]["properties"]["choice"]["oneOf"].clone();
     let kind = |kind: &str| {
         let of_kind = |choice: &&Value| choice["title"].as_str().unwrap().ends_with(kind);
@@ -217,7 +220,7 @@ fn a_question_is_a_form_whose_answer_lets_the_task_go_on() {
         assert_eq!(fault(&client.answer(&id, &question, response), 200), -32602);
     }
     client.until(&tasks_and_forms(), &id, "input_required");
-    let yes = json!({"action": "accept", "content": {"choice": kind("(allow_once)")}});
+    let yes = json!({"action": "accept", "content": {"choice": kind("(allow once)")}});
     acknowledged(&client.answer(&id, &question, yes.clone()));
     let done = client.until(&tasks_and_forms(), &id, "completed");
     assert_eq!(done["result"]["isError"], false, "{done}");
