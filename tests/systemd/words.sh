@@ -106,12 +106,12 @@ does() {
   said_by "$1"
 }
 
-# The entries of an agent's log, oldest first, a line each.
+# The entries of an agent's log, oldest first, a line each. Pages that are small enough for nothing on them to be cut.
 log_of() {
   local page=1 more=true
   while [[ $more == true ]]; do
     box curl --silent --fail --max-time 10 --header @/run/with-token \
-      "http://127.0.0.1:8000/mcp/show_agent_log?agent_name=$1&page_size=100&page=$page" > "$scratch/page-$page" || return
+      "http://127.0.0.1:8000/mcp/show_agent_log?agent_name=$1&page_size=10&page=$page" > "$scratch/page-$page" || return
     more=$(jq .has_next_page "$scratch/page-$page")
     page=$((page + 1))
   done

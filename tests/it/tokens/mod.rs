@@ -13,7 +13,7 @@ mod throttle;
 
 use serde_json::Value;
 
-use crate::support::{TestDaemon, stderr, stdout};
+use crate::support::{TestDaemon, eventually, stderr, stdout};
 
 /// What `fleetctl token list` says of each secret.
 fn listed(daemon: &TestDaemon) -> Vec<Value> {
@@ -90,8 +90,13 @@ fn a_mistyped_secret_is_refused_like_any_other_and_only_the_log_says_why() {
     });
 
     assert!(bodies.iter().all(|body| *body == bodies[0] && body.0 == 401), "{bodies:?}");
-    let log = daemon.log();
-    let hinted = log.iter().filter(|line| line.contains("its checksum is wrong"));
+    // Of each of them, once the last one is there.
+    let refusals = eventually("each refusal is logged", || {
+        let mut lines = daemon.log();
+        lines.retain(|line| line.contains("/mcp/list_agents") && line.contains("401"));
+        (lines.len() == bodies.len()).then_some(lines)
+    });
+    let hinted = refusals.iter().filter(|line| line.contains("its checksum is wrong"));
     assert_eq!(hinted.count(), 2);
 }
 
