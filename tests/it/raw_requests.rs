@@ -229,7 +229,7 @@ fn each_kind_of_bytes_gets_the_answer_that_it_should_and_harms_nobody() {
     let daemon = TestDaemon::builder()
         .env("FLEET_MCP_HTTP_MAX_BODY_BYTES", "100 KiB")
         .env("FLEET_MCP_HTTP_HEADER_TIMEOUT", "1s")
-        .env("FLEET_MCP_HTTP_BODY_TIMEOUT", "1s")
+        .env("FLEET_MCP_HTTP_BODY_TIMEOUT", "4s")
         .start();
     let token = daemon.token();
 
