@@ -75,6 +75,7 @@ async fn start(directory: &TempDir) -> Arc<App> {
     .expect("a fleet");
     let access = FleetAccess {
         snapshot: revived.snapshot(),
+        logs: revived.logs(),
         supervisor,
         store: Arc::clone(&db) as _,
         events: Arc::clone(&db) as _,
