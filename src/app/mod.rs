@@ -33,6 +33,7 @@ pub mod refusals;
 pub mod settings;
 pub mod status;
 pub mod supervisor;
+mod sync;
 pub mod tokens;
 
 use clock::Clock;

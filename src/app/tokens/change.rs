@@ -6,7 +6,7 @@ use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
 use super::{Issued, TokenError, Tokens};
 use crate::{
-    app::{audit, ports::Use},
+    app::{audit, ports::Use, sync::spawn},
     auth::{Generation, Networks, Principal, Projects, Scopes, Secret, Token, TokenName},
 };
 
@@ -249,7 +249,7 @@ impl NewSecret {
 async fn carry_through<T: Send + 'static>(
     change: impl Future<Output = Result<T, TokenError>> + Send + 'static,
 ) -> Result<T, TokenError> {
-    tokio::spawn(change).await.map_err(|_panicked| TokenError::Internal)?
+    spawn(change).await.map_err(|_panicked| TokenError::Internal)?
 }
 
 pub(super) fn issue(

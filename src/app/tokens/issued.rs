@@ -3,8 +3,8 @@
 use std::{
     borrow::Borrow,
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+        Arc,
+        atomic::Ordering::{Relaxed, SeqCst},
     },
 };
 
@@ -12,7 +12,10 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::ports::Use,
+    app::{
+        ports::Use,
+        sync::{AtomicBool, AtomicI64, AtomicU64, OnceLock, fence},
+    },
     auth::{Generation, Source, Token},
 };
 
@@ -24,7 +27,7 @@ pub struct Issued {
     observed: Arc<Observed>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Observed {
     requests: AtomicU64,
     /// Unix seconds; 0 is never.
@@ -67,6 +70,11 @@ impl Issued {
         self.observed.over.get_or_init(CancellationToken::new)
     }
 
+    /// Whether that has happened.
+    pub(super) fn is_over(&self) -> bool {
+        self.observed.over.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
     /// How it was used.
     pub fn used(&self) -> Use {
         let seconds = self.observed.last_used.load(Relaxed);
@@ -79,11 +87,14 @@ impl Issued {
     pub(super) fn count(&self, from: Source, now: Timestamp, unsaved: &AtomicBool) -> bool {
         self.observed.last_used.store(now.as_second(), Relaxed);
         self.observed.last_from.store(from.to_bits(), Relaxed);
+        let is_first = self.observed.requests.fetch_add(1, Relaxed) == 0;
+        // Whoever writes use down either sees this one or is seen here to have begun.
+        fence(SeqCst);
         // All requests share this word: it is written only when it changes.
         if !unsaved.load(Relaxed) {
             unsaved.store(true, Relaxed);
         }
-        self.observed.requests.fetch_add(1, Relaxed) == 0
+        is_first
     }
 }
 

@@ -15,11 +15,12 @@ mod tend;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicBool};
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::{Mutex, Notify};
 
+use self::tend::counting;
 pub use self::{
     agents::AgentToken,
     change::{Expiry, NewSecret, NewToken, Revocation, Rotation},
@@ -33,6 +34,7 @@ use super::{
     clock::Clock,
     ports::{GrantStore, TokenStore, Use},
     settings::PrimarySource,
+    sync::{AtomicBool, RwLock, RwLockReadGuard, spawn_blocking},
 };
 use crate::auth::{Generation, Registry, TokenName, token::End};
 
@@ -120,7 +122,10 @@ impl Tokens {
 
     /// Makes these the secrets of a token; whatever is in flight with one that it had besides ends.
     fn publish(&self, name: &TokenName, secrets: Vec<Arc<Issued>>) {
-        let gone = self.registry_mut(|registry| registry.set(name, secrets));
+        let gone = self.registry_mut(|registry| {
+            // Time may have ended one since the change began.
+            registry.set(name, secrets.iter().map(counting).collect())
+        });
         gone.iter().for_each(|issued| issued.over().cancel());
         self.changed.notify_one();
     }
@@ -144,8 +149,6 @@ impl Tokens {
         work: impl FnOnce(&Stores) -> T + Send + 'static,
     ) -> Result<T, TokenError> {
         let stores = self.stores.clone();
-        tokio::task::spawn_blocking(move || work(&stores))
-            .await
-            .map_err(|_panicked| TokenError::Internal)
+        spawn_blocking(move || work(&stores)).await.map_err(|_panicked| TokenError::Internal)
     }
 }

@@ -1,7 +1,10 @@
 //! What happens to tokens with time: secrets end, and their use is written down.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
     time::Duration,
 };
 
@@ -9,7 +12,10 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Issued, Tokens};
-use crate::{app::audit, auth::TokenName};
+use crate::{
+    app::{audit, sync::fence},
+    auth::TokenName,
+};
 
 /// How often the clock is looked at while secrets have ends: it may have been set.
 const LOOK: Duration = Duration::from_secs(1);
@@ -52,19 +58,19 @@ impl Tokens {
     /// Requests are judged by the clock; this is for those in flight. The secret is known anew: should
     /// the clock be set back, it counts again.
     pub(super) fn end_between(&self, seen: Timestamp, now: Timestamp) {
-        let ended = self.registry().ended_between(seen, now);
-        for issued in ended {
-            let name = &issued.token().name;
-            let again = |known: &Arc<Issued>| match Arc::ptr_eq(known, &issued) {
-                true => known.anew(known.generation.clone()),
-                false => Arc::clone(known),
-            };
-            self.registry_mut(|registry| {
-                let secrets: Vec<_> = registry.named(name).map(again).collect();
+        // At once: a change that came in between would go on with what is ended here.
+        let ended = self.registry_mut(|registry| {
+            let ended = registry.ended_between(seen, now);
+            for issued in &ended {
+                issued.over().cancel();
+                let name = &issued.token().name;
+                let secrets = registry.named(name).map(counting).collect();
                 registry.set(name, secrets);
-            });
-            issued.over().cancel();
-            let why = issued.generation.over(now);
+            }
+            ended
+        });
+        for issued in ended {
+            let (name, why) = (&issued.token().name, issued.generation.over(now));
             audit::token_ended(name.as_str(), &issued.generation.digest.fingerprint(), why);
         }
     }
@@ -74,6 +80,7 @@ impl Tokens {
         if !self.unsaved_use.swap(false, Relaxed) {
             return;
         }
+        fence(SeqCst);
         let _one_at_a_time = self.changing.lock().await;
         let name = TokenName::primary();
         let outcome = "the use of tokens was not written down";
@@ -81,5 +88,13 @@ impl Tokens {
             self.unsaved_use.store(true, Relaxed);
             tracing::warn!(error = &error as &dyn std::error::Error, "{error}");
         }
+    }
+}
+
+/// The secret, as it is to be known: not as one with which everything ends at once.
+pub(super) fn counting(issued: &Arc<Issued>) -> Arc<Issued> {
+    match issued.is_over() {
+        true => issued.anew(issued.generation.clone()),
+        false => Arc::clone(issued),
     }
 }

@@ -1,13 +1,14 @@
 //! Tokens with stores in memory and a clock that a test sets.
 
 mod model;
+mod orders;
 
 use std::{
     net::SocketAddr,
     path::Path,
     sync::{
         Mutex,
-        atomic::{AtomicI64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI64, Ordering::SeqCst},
     },
 };
 
