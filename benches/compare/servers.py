@@ -13,6 +13,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "performance.md"
 MIB = 1024 * 1024
 JSON_RPC = {
     "Content-Type": "application/json",
@@ -252,3 +253,15 @@ def fsyncs(directory, times=200):
 
 def spread(values, unit="ms", digits=1):
     return f"median {statistics.median(values):.{digits}f} {unit}, p99 {percentile(values, 0.99):.{digits}f} {unit}"
+
+
+def table(headings, rows):
+    line = lambda cells: f"| {' | '.join(cells)} |"
+    return [line(headings), line("---" for _ in headings), *(line(row) for row in rows)]
+
+
+def write(mark, lines):
+    """Into docs/performance.md, between a mark and the next "end"."""
+    before, rest = PAGE.read_text().split(f"<!-- {mark} -->\n")
+    after = rest.split("<!-- end -->", 1)[1]
+    PAGE.write_text("\n".join([f"{before}<!-- {mark} -->", *lines, "<!-- end -->" + after]))
