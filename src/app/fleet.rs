@@ -96,8 +96,13 @@ impl Fleet<'_> {
         });
         let skipped = found.by_ref().take(before).count();
         let items: Vec<_> = found.by_ref().take(size).cloned().collect();
-        let total = (skipped + items.len() + found.count()) as u64;
-        Ok(Paged { items, total })
+        // Of a large fleet that is not filtered, only the page is looked at.
+        let all = *self.projects == Projects::All && status.is_none() && project.is_none();
+        let total = match all {
+            true => snapshot.agents.len(),
+            false => skipped + items.len() + found.count(),
+        };
+        Ok(Paged { items, total: total as u64 })
     }
 
     /// One agent.

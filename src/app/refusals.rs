@@ -63,7 +63,7 @@ impl Refusals {
         let (Refusal::InvalidToken, Some(digest)) = (denied.refusal, denied.digest) else {
             return denied;
         };
-        let wait = lock(&self.throttle).wrong(Source::of(client), &digest, self.clock.now());
+        let wait = lock(&self.throttle).wrong(Source::of(client), &digest, denied.at);
         match wait {
             None => denied,
             retry_after => Denied { refusal: Refusal::Throttled, retry_after, ..denied },
@@ -73,7 +73,7 @@ impl Refusals {
     /// A request was refused with 401 or 429.
     pub fn unauthorized(&self, denied: &Denied, info: &RequestInfo<'_>) {
         self.by_reason[denied.refusal as usize].fetch_add(1, Relaxed);
-        if self.sampled(denied.refusal.reason(), info) == Sample::Whole {
+        if self.sampled(denied.refusal.reason(), info, denied.at) == Sample::Whole {
             audit::auth_failure(denied, info);
         }
     }
@@ -81,8 +81,8 @@ impl Refusals {
     /// A request was passed that would be refused if authentication were on.
     pub fn passed(&self, denied: &Denied, info: &RequestInfo<'_>) {
         self.passed_by_reason[denied.refusal as usize].fetch_add(1, Relaxed);
-        self.remember(denied.refusal, Source::of(info.client.ip()));
-        if self.sampled(denied.refusal.reason(), info) == Sample::Whole {
+        self.remember(denied.refusal, Source::of(info.client.ip()), denied.at);
+        if self.sampled(denied.refusal.reason(), info, denied.at) == Sample::Whole {
             audit::would_refuse(denied, info);
         }
     }
@@ -90,7 +90,7 @@ impl Refusals {
     /// A request was refused with 403 for its Host or Origin.
     pub fn forbidden(&self, reason: &'static str, info: &RequestInfo<'_>) {
         self.forbidden.fetch_add(1, Relaxed);
-        if self.sampled(reason, info) == Sample::Whole {
+        if self.sampled(reason, info, self.clock.now()) == Sample::Whole {
             audit::request_refused(reason, info);
         }
     }
@@ -132,16 +132,15 @@ impl Refusals {
         all.iter().for_each(audit::refusals_summed_up);
     }
 
-    fn sampled(&self, reason: &'static str, info: &RequestInfo<'_>) -> Sample {
+    fn sampled(&self, reason: &'static str, info: &RequestInfo<'_>, now: Timestamp) -> Sample {
         let source = Source::of(info.client.ip());
         let (sample, over): (Sample, Option<Summary>) =
-            lock(&self.sampler).observe(source, reason, self.clock.now());
+            lock(&self.sampler).observe(source, reason, now);
         over.iter().for_each(audit::refusals_summed_up);
         sample
     }
 
-    fn remember(&self, reason: Refusal, source: Source) {
-        let last_seen = self.clock.now();
+    fn remember(&self, reason: Refusal, source: Source, last_seen: Timestamp) {
         let mut unready = lock(&self.unready);
         if unready.len() >= MAX_UNREADY && !unready.contains_key(&source) {
             let oldest = unready.iter().min_by_key(|(_, u)| u.last_seen).map(|(source, _)| *source);

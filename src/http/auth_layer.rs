@@ -1,6 +1,6 @@
 //! Authentication of every request: identity in, secret out.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use http::{
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use jiff::SignedDuration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     body::Revocable,
@@ -118,21 +118,25 @@ async fn drain(request: Request) -> bool {
         return false;
     }
     let _reading = Reading::begin(&parts.extensions, Phase::Refused);
-    let read = async {
-        let mut length = 0;
-        while let Ok(frame) = timeout(DRAIN_SILENCE, body.frame()).await {
-            match frame {
-                None => return true,
-                Some(Ok(frame)) => length += frame.data_ref().map_or(0, Bytes::len),
-                Some(Err(_)) => return false,
-            }
-            if length > MAX_DRAIN {
-                return false;
-            }
+    let begin = Instant::now();
+    let mut patience = pin!(sleep_until(begin + DRAIN_SILENCE));
+    let mut length = 0;
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = patience.as_mut() => return false,
+        };
+        match frame {
+            None => return true,
+            Some(Ok(frame)) => length += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) => return false,
         }
-        false
-    };
-    timeout(DRAIN_TIMEOUT, read).await.unwrap_or(false)
+        if body.is_end_stream() || length > MAX_DRAIN {
+            return length <= MAX_DRAIN;
+        }
+        patience.as_mut().reset((Instant::now() + DRAIN_SILENCE).min(begin + DRAIN_TIMEOUT));
+    }
 }
 
 /// The specification's body and RFC 6750's challenge.

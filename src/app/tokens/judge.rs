@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Issued, Tokens};
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
 /// Why a request is not let in.
 #[derive(Debug, Clone)]
 pub struct Denied {
+    /// When it was judged.
+    pub at: Timestamp,
     /// Why.
     pub refusal: Refusal,
     /// Of what was presented, if anything was.
@@ -26,8 +28,13 @@ pub struct Denied {
 }
 
 impl Denied {
-    fn new(refusal: Refusal, digest: Option<Digest>, token: Option<TokenName>) -> Self {
-        Self { refusal, digest, token, hint: None, retry_after: None }
+    fn new(
+        at: Timestamp,
+        refusal: Refusal,
+        digest: Option<Digest>,
+        token: Option<TokenName>,
+    ) -> Self {
+        Self { at, refusal, digest, token, hint: None, retry_after: None }
     }
 
     /// The fingerprint of what was presented.
@@ -39,11 +46,13 @@ impl Denied {
 impl Tokens {
     /// Why a request that was let in with this secret is refused after all.
     pub fn ended_meanwhile(&self, issued: &Issued) -> Denied {
-        let refusal = match issued.generation.over(self.clock.now()) {
+        let now = self.clock.now();
+        let refusal = match issued.generation.over(now) {
             Some(End::Expired) => Refusal::Expired,
             Some(End::Replaced) | None => Refusal::Revoked,
         };
-        Denied::new(refusal, Some(issued.generation.digest), Some(issued.token().name.clone()))
+        let token = issued.token().name.clone();
+        Denied::new(now, refusal, Some(issued.generation.digest), Some(token))
     }
 
     /// Judges the Authorization headers of one request. Counts a use of a valid token.
@@ -55,16 +64,17 @@ impl Tokens {
         headers: impl Iterator<Item = &'a [u8]>,
         client: SocketAddr,
     ) -> Result<Arc<Issued>, Denied> {
+        let now = self.clock.now();
         let presented =
-            header::presented(headers).map_err(|refusal| Denied::new(refusal, None, None))?;
+            header::presented(headers).map_err(|refusal| Denied::new(now, refusal, None, None))?;
         // A longer token can't be ours, and hashing is what it would cost us.
         let digest = Digest::of(&presented[..presented.len().min(secret::MAX_LEN + 1)]);
         if Form::of(presented) == Form::Mistyped {
             let hint = Some("its checksum is wrong: mistyped, or cut off");
-            return Err(Denied { hint, ..Denied::new(Refusal::InvalidToken, Some(digest), None) });
+            let denied = Denied::new(now, Refusal::InvalidToken, Some(digest), None);
+            return Err(Denied { hint, ..denied });
         }
-        let now = self.clock.now();
-        let denied = |refusal, token| Err(Denied::new(refusal, Some(digest), token));
+        let denied = |refusal, token| Err(Denied::new(now, refusal, Some(digest), token));
         let name = |issued: &Issued| Some(issued.token().name.clone());
         let verdict = self.registry().look_up(&digest, now);
         match verdict {
