@@ -166,16 +166,16 @@ impl ServerHandler for Server {
         {
             asker = None;
         }
-        let (progress, steps) = mpsc::channel(MAX_STEPS);
         let as_task = tasks::is_asked_for(&request.name, &context);
         let wanted = context.meta.get_progress_token();
-        let call = Call {
-            app: Arc::clone(&self.app),
-            principal,
-            origin: origin(&context),
-            progress: wanted.is_some().then_some(progress),
+        let (progress, steps) = wanted.map(|token| relay(token, context.peer.clone())).unzip();
+        let call =
+            Call { app: Arc::clone(&self.app), principal, origin: origin(&context), progress };
+        let tell = async {
+            if let Some(steps) = steps {
+                steps.await;
+            }
         };
-        let tell = relay(steps, wanted, context.peer.clone());
         let work = tool.call(call, request.arguments.unwrap_or_default());
         // Dropping the work loses nothing: what it has asked of the fleet is carried through.
         let answer = tokio::select! {
@@ -337,20 +337,22 @@ impl Caller {
     }
 }
 
-/// Tells the client each step of a long call.
-async fn relay(
-    mut steps: mpsc::Receiver<String>,
-    token: Option<ProgressToken>,
+/// Where the steps of a long call go, and what tells the client each of them until there is no more.
+fn relay(
+    token: ProgressToken,
     peer: Peer<RoleServer>,
-) {
-    let Some(token) = token else { return };
-    let mut count = 0.0;
-    while let Some(step) = steps.recv().await {
-        count += 1.0;
-        let step = ProgressNotificationParam::new(token.clone(), count).with_message(step);
-        // A client that has gone away cancels the call by other means.
-        let _ = peer.notify_progress(step).await;
-    }
+) -> (mpsc::Sender<String>, impl Future<Output = ()>) {
+    let (sender, mut steps) = mpsc::channel(MAX_STEPS);
+    let tell = async move {
+        let mut count = 0.0;
+        while let Some(step) = steps.recv().await {
+            count += 1.0;
+            let step = ProgressNotificationParam::new(token.clone(), count).with_message(step);
+            // A client that has gone away cancels the call by other means.
+            let _ = peer.notify_progress(step).await;
+        }
+    };
+    (sender, tell)
 }
 
 /// For who wants to know which client speaks what. A client of the older protocols tells its name
