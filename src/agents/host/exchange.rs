@@ -60,7 +60,7 @@ enum Side {
 }
 
 /// An end that sends `Out` and receives `In`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct End<Out, In> {
     side: Side,
     outbox: Outbox,
@@ -83,7 +83,7 @@ pub struct End<Out, In> {
 }
 
 /// What was pushed and is not acknowledged, encoded.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Outbox {
     kept: VecDeque<Vec<u8>>,
     bytes: usize,

@@ -292,7 +292,7 @@ pub fn pieces(mut text: &str) -> impl Iterator<Item = (&str, bool)> {
 }
 
 /// Puts the lines of a stream together. A line that is too long is skipped.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Splitter {
     partial: Vec<u8>,
     skipping: bool,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The daemon's side of one conversation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Ledger {
     end: exchange::End<ToHost, FromHost>,
     /// Whether there are checkpoints at all.

@@ -1,5 +1,7 @@
 //! A session whose daemon is killed anywhere: what its program says, and what it is told.
 
+mod orders;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -43,6 +45,7 @@ struct Store {
     orders: Vec<String>,
 }
 
+#[derive(Debug, Clone)]
 struct World {
     host: exchange::End<FromHost, ToHost>,
     ledger: Ledger,
@@ -140,25 +143,9 @@ impl World {
                     self.up.extend(line);
                 }
                 let came: Vec<u8> = self.down.drain(..(*down).min(self.down.len())).collect();
-                let host = &mut self.host;
-                let applied = &mut self.applied;
-                self.splitters[0].push(&came, |line| {
-                    if let Some((number, item)) = host.receive(line).unwrap() {
-                        if let ToHost::Line { data, .. } = item {
-                            applied.push(data);
-                        }
-                        host.done(number);
-                    }
-                });
+                self.reach_host(&came);
                 let came: Vec<u8> = self.up.drain(..(*up).min(self.up.len())).collect();
-                let (ledger, heard) = (&mut self.ledger, &mut self.heard);
-                self.splitters[1].push(&came, |line| {
-                    if let Some((number, FromHost::Out { data, .. })) =
-                        ledger.receive(line).unwrap()
-                    {
-                        heard.push((number, data));
-                    }
-                });
+                self.reach_daemon(&came);
             }
             Move::Killed => {
                 self.epoch += 1;
@@ -173,6 +160,27 @@ impl World {
                 self.splitters[1] = Splitter::default();
             }
         }
+    }
+
+    fn reach_host(&mut self, came: &[u8]) {
+        let (host, applied) = (&mut self.host, &mut self.applied);
+        self.splitters[0].push(came, |line| {
+            if let Some((number, item)) = host.receive(line).unwrap() {
+                if let ToHost::Line { data, .. } = item {
+                    applied.push(data);
+                }
+                host.done(number);
+            }
+        });
+    }
+
+    fn reach_daemon(&mut self, came: &[u8]) {
+        let (ledger, heard) = (&mut self.ledger, &mut self.heard);
+        self.splitters[1].push(came, |line| {
+            if let Some((number, FromHost::Out { data, .. })) = ledger.receive(line).unwrap() {
+                heard.push((number, data));
+            }
+        });
     }
 }
 
