@@ -188,6 +188,7 @@ impl Fleet {
         for (name, before) in batch.before {
             match before {
                 Some(berth) => {
+                    self.names.insert(berth.life.agent.id, name.clone());
                     self.berths.insert(name, berth);
                 }
                 None => {
@@ -383,7 +384,8 @@ impl Fleet {
         }
     }
 
-    /// Something happens to every agent; only those to which it makes a difference are touched.
+    /// Something happens to every agent; only those to which it makes a difference, or about which there
+    /// is something to do, are touched.
     pub(super) fn each(
         &mut self,
         batch: &mut Batch,
@@ -396,7 +398,7 @@ impl Fleet {
         for (name, berth) in self.berths.iter_mut().filter(|(_, b)| concerned(&b.life)) {
             let before = berth.clone();
             let effects = happens(&mut berth.life, &limits);
-            if before.life != berth.life {
+            if before.life != berth.life || !effects.is_empty() {
                 batch.before.entry(name.clone()).or_insert(Some(before));
                 touched.push((name.clone(), effects));
             }

@@ -1,5 +1,7 @@
 //! The supervisor with a store and sessions that do what a test says.
 
+mod orders;
+
 use std::{
     sync::{
         Mutex,

@@ -43,17 +43,17 @@ impl Life {
         now: Timestamp,
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
+        // Nothing was asked of its program yet; nor if one daemon after the other is killed at that.
+        let task_begins_anew =
+            self.agent.status == Status::Starting || (restarts && self.is_working());
         match found {
             Found::Gone(why) => self.revive_without(&why, now, &mut effects),
             Found::GoesOn => self.go_on(last, now, &mut effects),
-            Found::Missing if self.agent.status == Status::Starting => {
-                self.reopen(now, &mut effects)
-            }
+            Found::Missing if task_begins_anew => self.reopen(now, &mut effects),
             Found::Missing => self.revive_without(NOT_OUTLIVED, now, &mut effects),
             Found::Ends(why) => match self.agent.status {
                 Status::Deleting => self.enter(Link::Closing(Then::Remove), Status::Deleting, now),
-                // Nothing was asked of it yet: its task begins anew.
-                Status::Starting => {
+                _ if task_begins_anew => {
                     self.enter(Link::Closing(Then::Reopen), Status::Stopping, now);
                 }
                 _ => {
