@@ -11,6 +11,7 @@ mod read;
 mod rows;
 mod schema;
 mod sessions;
+mod wal;
 mod words;
 mod write;
 

@@ -1,6 +1,9 @@
 //! What the machine does to a daemon: a disk that fails or takes its time, no descriptors left, a pause, a
 //! service manager or a socket that is gone. `docs/reliability.md` has them all, with those of other files.
 
+mod damage;
+mod pauses;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -181,25 +184,6 @@ fn without_descriptors_requests_in_flight_are_served_and_others_get_in_later() {
     limit(4096);
     drop(crowd);
     assert_eq!(daemon.get("/health").send().status, 200);
-    daemon.rotate();
-}
-
-#[test]
-fn a_daemon_that_was_paused_goes_on_where_it_was() {
-    let daemon = with_agents().env("FLEET_MCP_HTTP_HEADER_TIMEOUT", "60s").start();
-    assert_eq!(create(&daemon, "paused"), 200);
-    let mut kept = Wire::connect(daemon.address());
-    assert_eq!(kept.send(HEALTH).answer().status, 200);
-
-    daemon.signal(Signal::SIGSTOP);
-    kept.send(HEALTH);
-    let mut new = Wire::connect(daemon.address());
-    new.send(HEALTH);
-    daemon.signal(Signal::SIGCONT);
-
-    assert_eq!(kept.answer().status, 200);
-    assert_eq!(new.answer().status, 200);
-    assert!(names(&daemon).contains("paused"));
     daemon.rotate();
 }
 

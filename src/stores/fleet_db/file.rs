@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
     schema::{self, Found},
+    wal,
     words::{self, Trouble},
 };
 use crate::{
@@ -71,6 +72,7 @@ impl Location {
 pub(super) fn open(location: &Location, steps: &[&str]) -> Result<Connection, StoreError> {
     let path = &location.path;
     let tell = |e: rusqlite::Error| Trouble::from(e).words(path);
+    check_log(location)?;
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(tell)?;
     // Until we know that it is ours, closing it writes nothing back either.
     let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
@@ -88,6 +90,18 @@ pub(super) fn open(location: &Location, steps: &[&str]) -> Result<Connection, St
     set_up(&connection, path)?;
     schema::migrate(&mut connection, steps).map_err(tell)?;
     Ok(connection)
+}
+
+/// SQLite would go on without what is behind the damage.
+fn check_log(location: &Location) -> Result<(), StoreError> {
+    if location.wal_bytes == 0 {
+        return Ok(());
+    }
+    let wal = location.path.with_file_name(WAL);
+    match wal::find_damage(&wal).map_err(|e| failed("read", &wal, e))? {
+        None => Ok(()),
+        Some(found) => Err(words::damaged_log(&location.path, &wal, found)),
+    }
 }
 
 /// Opens a connection that can only read.

@@ -1,5 +1,6 @@
 mod crash;
 mod events;
+mod log;
 mod opening;
 mod plans;
 mod sessions;

@@ -84,6 +84,20 @@ pub(super) fn damaged(path: &Path, found: &str) -> StoreError {
     )
 }
 
+/// The log beside it, which has what was not brought into it yet.
+pub(super) fn damaged_log(path: &Path, wal: &Path, found: &str) -> StoreError {
+    refused(
+        format!("the log `{}` of the fleet's database is damaged: {found}", wal.display()),
+        format!(
+            "restore it and `{}` from a backup, or save what can be read with \
+             `sqlite3 {} .recover`, or move it away with `{}` to go on without what only it has",
+            path.display(),
+            quoted(path),
+            move_away(wal),
+        ),
+    )
+}
+
 /// It belongs to another program.
 pub(super) fn foreign(path: &Path) -> StoreError {
     refused(

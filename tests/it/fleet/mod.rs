@@ -40,7 +40,7 @@ struct Entry {
 }
 
 /// How many: a few for everyday, or as many as the fleet promises, with the variable `ENDURANCE`.
-fn enough<T>(everyday: T, promised: T) -> T {
+pub(crate) fn enough<T>(everyday: T, promised: T) -> T {
     if std::env::var_os("ENDURANCE").is_some() { promised } else { everyday }
 }
 
@@ -184,7 +184,7 @@ impl Fleet {
     }
 
     /// Deletes this agent: nothing of it is left, and the daemon ends in order.
-    fn ends_clean(self, names: &[&str]) {
+    pub(crate) fn ends_clean(self, names: &[&str]) {
         names.iter().for_each(|name| self.delete(name));
         names.iter().for_each(|name| self.until_deleted(name));
         self.is_empty();

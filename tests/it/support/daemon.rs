@@ -10,6 +10,7 @@ use std::{
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
     thread::JoinHandle,
+    time::Instant,
 };
 
 use nix::{
@@ -19,7 +20,7 @@ use nix::{
 use tempfile::TempDir;
 
 use super::{
-    Request, eventually,
+    PATIENCE, Request, eventually,
     manager::{Manager, activated},
     program::Failed,
 };
@@ -184,14 +185,25 @@ impl Builder {
         copy
     }
 
-    /// Starts a daemon that is expected not to come up, and waits for its end.
+    /// Starts a daemon that is expected not to come up, and waits for its end. One that comes up is
+    /// killed, and has no exit status.
     pub(crate) fn fails(&self) -> Failed {
-        let output = self
+        let child = self
             .command(env!("CARGO_BIN_EXE_fleet-mcp"))
             .args(&self.arguments)
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .unwrap();
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let ended = std::thread::spawn(move || child.wait_with_output().unwrap());
+        let began = Instant::now();
+        eventually("the daemon ends", || {
+            let is_late = began.elapsed() > PATIENCE / 2;
+            (ended.is_finished() || is_late && kill(pid, Signal::SIGKILL).is_ok()).then_some(())
+        });
+        let output = ended.join().unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Failed {
             code: output.status.code(),
