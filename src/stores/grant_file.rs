@@ -86,7 +86,7 @@ impl GrantStore for GrantFile {
     }
 
     fn save(&self, grants: &[Grant]) -> Result<(), StoreError> {
-        let dir = SafeDir::open_or_create(&self.dir, Whose::Ours, Upkeep::Tighten)?;
+        let dir = SafeDir::open_again(&self.dir, Whose::Ours, Upkeep::Tighten)?;
         let content = format::render(grants);
         if content.len() > format::MAX_BYTES {
             return Err(refused(

@@ -72,6 +72,23 @@ impl SafeDir {
         }
     }
 
+    /// Opens a directory that was there before. One that is gone is not made anew: it may come back.
+    ///
+    /// # Errors
+    /// As [`SafeDir::open`], and when it is gone.
+    pub(super) fn open_again(
+        path: &Path,
+        whose: Whose,
+        upkeep: Upkeep,
+    ) -> Result<Self, StoreError> {
+        Self::open(path, whose, upkeep)?.ok_or_else(|| {
+            refused(
+                format!("the directory `{}` is gone", path.display()),
+                "put it back, then try again; or restart fleet-mcp, which makes a new one",
+            )
+        })
+    }
+
     /// Opens a directory; makes it, and what is missing above it, with mode 0700.
     ///
     /// # Errors

@@ -111,7 +111,7 @@ impl TokenStore for TokenFile {
 
     fn replace(&self, token: &PrimaryToken) -> Result<(), StoreError> {
         let (dir, name) = self.split()?;
-        let dir = SafeDir::open_or_create(dir, self.whose, Upkeep::Tighten)?;
+        let dir = SafeDir::open_again(dir, self.whose, Upkeep::Tighten)?;
         match self.read(&dir, name)? {
             Some(old) => dir.replace(name, &self.render(token, &old.others)?, &old.bytes),
             // Still never over a file: one that appears right now was not looked at.

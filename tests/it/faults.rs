@@ -2,6 +2,7 @@
 //! service manager or a socket that is gone. `docs/reliability.md` has them all, with those of other files.
 
 mod damage;
+mod directory;
 mod pauses;
 
 use std::{

@@ -98,6 +98,14 @@ pub(super) fn damaged_log(path: &Path, wal: &Path, found: &str) -> StoreError {
     )
 }
 
+/// It was moved away, or replaced, while it is open.
+pub(super) fn away(path: &Path) -> StoreError {
+    refused(
+        format!("the database `{}` is gone, or another file has its place", path.display()),
+        "put back what was there; or restart fleet-mcp, which goes on with what is there now",
+    )
+}
+
 /// It belongs to another program.
 pub(super) fn foreign(path: &Path) -> StoreError {
     refused(

@@ -1,7 +1,9 @@
 //! The thread that writes: what waits while the disk is busy is made durable together.
 
 use std::{
-    path::PathBuf,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     changes::{self, Failure},
     events,
-    words::Trouble,
+    words::{self, Trouble},
 };
 use crate::app::{
     metrics::{Buckets, Histogram},
@@ -73,12 +75,21 @@ impl Committed {
 pub(super) struct Writer {
     db: Connection,
     path: PathBuf,
+    /// Which file it was when it was opened.
+    file: Option<Identity>,
     committed: Arc<Committed>,
+}
+
+/// A file, whatever its name: its device and its number there.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> Option<Identity> {
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 impl Writer {
     pub(super) fn new(db: Connection, path: PathBuf, committed: Arc<Committed>) -> Self {
-        Self { db, path, committed }
+        Self { db, file: identity(&path), path, committed }
     }
 
     #[cfg(test)]
@@ -101,6 +112,13 @@ impl Writer {
 
     /// Makes each call's changes, or none of that call's, durable together; then answers all.
     pub(super) fn commit(&self, batch: &mut Vec<Call>) {
+        // SQLite goes on with a file that has lost its name, and the next start would not find it.
+        if identity(&self.path) != self.file {
+            for call in batch.drain(..) {
+                let _ = call.answer.send(Err(words::away(&self.path)));
+            }
+            return;
+        }
         let start = Instant::now();
         let outcomes = self.transaction(batch);
         if outcomes.is_err() && !self.db.is_autocommit() {
