@@ -4,6 +4,7 @@
 #![no_main]
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
 };
@@ -16,6 +17,10 @@ use fleet_mcp::{
 use fleet_mcp_fuzz::{assert_tells_no_secret, directory};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
+use serde_json::value::RawValue;
+
+/// Each as it is written, to the last digit.
+type Members = BTreeMap<String, Box<RawValue>>;
 
 thread_local! {
     static DIRECTORY: tempfile::TempDir = directory();
@@ -34,16 +39,19 @@ fuzz_target!(|data: &[u8]| DIRECTORY.with(|directory| {
     match store.load() {
         Ok(Some(found)) => {
             let text = std::str::from_utf8(data).expect("only text is understood");
-            let before: serde_json::Value = serde_json::from_str(text).expect("and only JSON");
-            assert_eq!(before["value"], found.secret.expose());
+            let before: Members = serde_json::from_str(text).expect("and only JSON");
+            let value: String = serde_json::from_str(before["value"].get()).expect("a text");
+            assert_eq!(value, found.secret.expose());
             match store.replace(&next) {
                 Ok(()) => {
                     let again = store.load().expect("what was written").expect("is there");
                     assert_eq!(again.secret.expose(), next.secret.expose());
                     let after = fs::read(&path).expect("readable");
-                    let after: serde_json::Value = serde_json::from_slice(&after).expect("JSON");
-                    for (name, value) in before.as_object().expect("an object") {
-                        assert!(matches!(&**name, "value" | "created_at") || after[name] == *value);
+                    let after: Members = serde_json::from_slice(&after).expect("JSON");
+                    assert_eq!(after.len(), before.len());
+                    for (name, value) in &before {
+                        let ours = matches!(&**name, "value" | "created_at");
+                        assert!(ours || after[name].get() == value.get());
                     }
                 }
                 Err(error) => {

@@ -1,10 +1,10 @@
 //! What the token file says: written exactly, read tolerantly.
 
-use std::io::Write as _;
+use std::{collections::BTreeMap, io::Write as _};
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 use serde::Serialize;
-use serde_json::{Map, Value, error::Category};
+use serde_json::{error::Category, value::RawValue};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -15,8 +15,9 @@ use crate::{
 /// The largest token file, in bytes; ours have about 130.
 pub(in crate::stores) const MAX_BYTES: usize = 64 * 1024;
 
-/// Members of the file that are not ours, kept when it is replaced.
-pub(in crate::stores) type Others = Map<String, Value>;
+/// Members of the file that are not ours, kept when it is replaced: as they were written, since a number
+/// may have more digits than any type of ours.
+pub(in crate::stores) type Others = BTreeMap<String, Box<RawValue>>;
 
 /// Why a text is no token file. Tells where, never what stands there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,18 +56,13 @@ pub(in crate::stores) fn parse(
     if text.trim().is_empty() {
         return Err(Flaw::Empty);
     }
-    let mut members = match serde_json::from_str(text) {
-        Ok(Value::Object(members)) => members,
-        Ok(other) => return Err(Flaw::NotAnObject(kind(&other))),
-        // serde_json's own text may quote what it found.
-        Err(e) if e.classify() == Category::Eof => {
-            return Err(Flaw::CutShort { line: e.line(), column: e.column() });
-        }
-        Err(e) => return Err(Flaw::NotJson { line: e.line(), column: e.column() }),
-    };
+    // Borrowed: what is not taken out of the text leaves no copy of the secret behind.
+    let mut members: BTreeMap<String, &RawValue> =
+        serde_json::from_str(text).map_err(|error| flaw(text, &error))?;
     let secret = Secret::parse(take_text(&mut members, "value")?).map_err(Flaw::Value)?;
     let created_at = parse_time(&take_text(&mut members, "created_at")?, zone)?;
-    Ok((PrimaryToken { secret, created_at }, members))
+    let others = members.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+    Ok((PrimaryToken { secret, created_at }, others))
 }
 
 /// Writes a token file; `None` if it would be larger than [`MAX_BYTES`], so than can be read.
@@ -94,11 +90,21 @@ pub(super) fn render(token: &PrimaryToken, others: &Others) -> Option<Zeroizing<
     Some(bytes)
 }
 
-fn take_text(members: &mut Others, name: &'static str) -> Result<String, Flaw> {
-    match members.remove(name) {
-        Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(Flaw::NotText(name)),
-        None => Err(Flaw::Missing(name)),
+fn take_text(
+    members: &mut BTreeMap<String, &RawValue>,
+    name: &'static str,
+) -> Result<String, Flaw> {
+    let value = members.remove(name).ok_or(Flaw::Missing(name))?;
+    serde_json::from_str(value.get()).map_err(|_| Flaw::NotText(name))
+}
+
+/// The error's own text may quote what it found.
+fn flaw(text: &str, error: &serde_json::Error) -> Flaw {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        Category::Eof => Flaw::CutShort { line, column },
+        Category::Data => Flaw::NotAnObject(kind(text)),
+        Category::Syntax | Category::Io => Flaw::NotJson { line, column },
     }
 }
 
@@ -110,14 +116,13 @@ fn parse_time(text: &str, zone: &TimeZone) -> Result<Timestamp, Flaw> {
     zone.to_timestamp(local).map_err(|_| Flaw::CreatedAt)
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a truth value",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+fn kind(text: &str) -> &'static str {
+    match text.trim_start().as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a truth value",
+        Some(b'"') => "a text",
+        Some(b'[') => "an array",
+        _ => "a number",
     }
 }
 
@@ -175,7 +180,8 @@ mod tests {
     fn file_that_could_not_be_read_again_is_not_written() {
         let (token, mut others) =
             parse(file("2025-11-11T10:30:00Z").as_bytes(), &TimeZone::UTC).unwrap();
-        others.insert("note".to_owned(), "x".repeat(MAX_BYTES - 100).into());
+        let long = serde_json::value::to_raw_value(&"x".repeat(MAX_BYTES - 100)).unwrap();
+        others.insert("note".to_owned(), long);
 
         assert!(render(&token, &others).is_none());
     }

@@ -159,6 +159,21 @@ fn replace_keeps_members_that_it_does_not_know() {
 }
 
 #[test]
+fn replace_keeps_the_digits_of_numbers_that_no_type_of_ours_has() {
+    for number in ["5E90", "1e400", "0.1000", "123456789012345678901234567890", "-0"] {
+        let content =
+            GOOD.replace("\n}", &format!(",\n  \"note\": {{\"a\": [{number}, 1,  2]}}\n}}"));
+        let home = Home::holding(content);
+
+        home.file.replace(&token(2)).unwrap();
+
+        let kept = format!("{{\"a\": [{number}, 1,  2]}}");
+        assert!(home.content().contains(&kept), "{number}: {}", home.content());
+        assert_eq!(home.file.load().unwrap().unwrap().secret.expose(), token(2).secret.expose());
+    }
+}
+
+#[test]
 fn replace_writes_a_deleted_file_anew() {
     let home = Home::new();
 
