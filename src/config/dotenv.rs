@@ -3,6 +3,9 @@
 //!
 //! One that is ours, has settings and can be written by others stops the start: its owner counts on
 //! it, and passing over `FLEET_MCP_AUTH_ENABLED=true` would leave everything open.
+//!
+//! A `$NAME` stands for the environment's value or a former line's. Lines that double each other would
+//! fill the memory from a file of a few hundred bytes, so what they may come to is bounded.
 
 use std::{
     cell::Cell,
@@ -20,6 +23,9 @@ use super::{
     file::{line_at, open, read_limited},
     fragment::{Fragment, Origin, PREFIX},
 };
+
+/// Most that the values of a file may come to, in bytes.
+const MAX_VALUES: usize = 16 * 1024 * 1024;
 
 /// What came of a `.env`.
 pub(super) enum Dotenv {
@@ -98,18 +104,17 @@ fn parse(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Fragment {
         problems.push(Problem::new(at(line).to_string(), "the line is not UTF-8"));
         return fragment;
     }
-    let handed = Cell::new(0);
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let (handed, growth) = (Cell::new(0), Growth::new());
     // dotenvy takes blanks at the very end for an open quote unless a line break follows.
-    let lines = Lines { rest: bytes, handed: &handed }.chain(&b"\n"[..]);
+    let lines = Lines { rest: bytes, handed: &handed, growth: &growth }.chain(&b"\n"[..]);
     for item in dotenvy::from_read_iter(lines) {
         match item {
-            Ok((name, value)) => fragment.set_variable(
-                OsStr::new(&name),
-                OsStr::new(&value),
-                at(handed.get()),
-                problems,
-            ),
+            Ok((name, value)) => {
+                growth.came_to(value.len());
+                let (name, value) = (OsStr::new(&name), OsStr::new(&value));
+                fragment.set_variable(name, value, at(handed.get()), problems);
+            }
             // Its message has the line's text, which may be a secret.
             Err(dotenvy::Error::LineParse(text, _)) => {
                 let line = handed.get().saturating_sub(text.trim_end().matches('\n').count());
@@ -118,8 +123,10 @@ fn parse(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Fragment {
                     "the line can't be understood; use `NAME=value`, with quotes around blanks",
                 ));
             }
+            // Only `Lines` refuses, and what it refuses once, it would refuse for ever.
             Err(error) => {
-                problems.push(Problem::new(at(handed.get()).to_string(), error.to_string()));
+                problems.push(Problem::new(at(handed.get() + 1).to_string(), error.to_string()));
+                break;
             }
         }
     }
@@ -127,10 +134,11 @@ fn parse(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Fragment {
 }
 
 /// Hands out at most one line a read, so that the number of lines tells how far dotenvy is, which it
-/// doesn't say itself.
+/// doesn't say itself, and none whose value could be too large.
 struct Lines<'a> {
     rest: &'a [u8],
     handed: &'a Cell<usize>,
+    growth: &'a Growth,
 }
 
 impl Read for Lines<'_> {
@@ -139,10 +147,51 @@ impl Read for Lines<'_> {
             self.rest.iter().position(|byte| *byte == b'\n').map_or(self.rest.len(), |at| at + 1);
         let length = line.min(buffer.len());
         let (now, rest) = self.rest.split_at(length);
+        if !self.growth.has_room_for(now) {
+            return Err(io::Error::other(format!(
+                "`$` stands for other values too often: they could come to more than {} MiB; write \
+                 them out, or write `\\$` for the character",
+                MAX_VALUES >> 20
+            )));
+        }
         let ends = now.ends_with(b"\n") || (rest.is_empty() && !now.is_empty());
         self.handed.set(self.handed.get() + usize::from(ends));
         self.rest = rest;
         let mut now = now;
         now.read(buffer)
+    }
+}
+
+/// How large the values have become, and the next one could.
+struct Growth {
+    /// Of all values so far, in bytes.
+    total: Cell<usize>,
+    /// The largest that a name can stand for, in bytes.
+    largest: Cell<usize>,
+    /// Names to be looked up in lines that were handed out and are no value yet, at most.
+    names: Cell<usize>,
+}
+
+impl Growth {
+    fn new() -> Self {
+        let environment = std::env::vars_os().map(|(_, value)| value.len());
+        Self {
+            total: Cell::new(0),
+            largest: Cell::new(environment.max().unwrap_or_default()),
+            names: Cell::new(0),
+        }
+    }
+
+    fn has_room_for(&self, text: &[u8]) -> bool {
+        let names = text.iter().filter(|byte| **byte == b'$').count();
+        self.names.set(self.names.get() + names);
+        let next = self.names.get().saturating_mul(self.largest.get());
+        self.total.get().saturating_add(next) <= MAX_VALUES
+    }
+
+    fn came_to(&self, length: usize) {
+        self.total.set(self.total.get() + length);
+        self.largest.set(self.largest.get().max(length));
+        self.names.set(0);
     }
 }

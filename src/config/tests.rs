@@ -305,6 +305,33 @@ fn dotenv_is_not_read_by_a_service() {
 }
 
 #[test]
+fn dotenv_whose_values_double_each_other_is_refused_before_it_fills_the_memory() {
+    let doubling = "X=0123456789\n".to_owned() + &"X=$X$X\n".repeat(40);
+    let at_once = format!("X={}\nFLEET_MCP_LOG={}", "x".repeat(100_000), "${X}".repeat(100_000));
+    let many_names: String = (0..1000).map(|n| format!("X{n}=$X\n")).collect();
+    let beside = format!("X={}\n{many_names}", "x".repeat(100_000));
+
+    for (text, first, last) in [(doubling, 18, 24), (at_once, 2, 2), (beside, 150, 180)] {
+        let problems = Machine::new().dotenv(&text).problems();
+
+        let line = problems[0].strip_prefix("work/.env:").and_then(|rest| rest.split_once(": "));
+        let (line, what) = line.expect(&problems[0]);
+        assert!((first..=last).contains(&line.parse().unwrap()), "{problems:?}");
+        assert!(what.starts_with("`$` stands for other values too often"), "{problems:?}");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+    }
+}
+
+#[test]
+fn dotenv_values_may_stand_for_former_ones() {
+    let text = "LEVEL=debug\n".to_owned() + &"# $5\n".repeat(1000) + "FLEET_MCP_LOG=${LEVEL}";
+
+    let loaded = Machine::new().dotenv(&text).load().unwrap();
+
+    assert_eq!(loaded.settings.log.filter.to_string(), "debug");
+}
+
+#[test]
 fn broken_dotenv_lines_are_named() {
     for (text, lines) in [
         ("x\n", vec![1]),
