@@ -20,7 +20,10 @@ use fleet_mcp::{
         tokens::{Stores, Tokens},
     },
     config::{self, Flags, Sources},
-    fleet::{AgentId, Entry, EntryKind},
+    fleet::{
+        AgentId, Entry, EntryKind, Question,
+        task::{Choice, ChoiceKind},
+    },
     stores::{FleetDb, GrantFile, TokenFile},
 };
 use tempfile::TempDir;
@@ -128,7 +131,7 @@ impl Figures for NoFigures {
     }
 }
 
-/// Every task is done at once.
+/// Every task is done at once, but `ask`: that asks for ever.
 struct NoProcesses;
 
 impl Sessions for NoProcesses {
@@ -168,8 +171,20 @@ impl Sessions for NoProcesses {
 
 async fn session(agent: AgentId, mut orders: mpsc::Receiver<Order>, reports: mpsc::Sender<Report>) {
     tell(agent, News::Opened { session: None }, &reports).await;
+    let mut asked = 0;
     while let Some(order) = orders.recv().await {
         match order {
+            Order::Prompt { text } if text.ends_with("ask") => {
+                tell(agent, News::Asked(question(asked)), &reports).await;
+            }
+            Order::Answer { question: answered, choice } => {
+                let open = question(asked);
+                assert_eq!(answered, open.id);
+                assert!(open.choices.iter().any(|offered| offered.id == choice), "{choice:?}");
+                asked += 1;
+                tell(agent, News::Asked(question(asked)), &reports).await;
+            }
+            Order::Cancel => tell(agent, News::TurnEnded(Outcome::Canceled), &reports).await,
             Order::Prompt { text } => {
                 let entry = Entry { kind: EntryKind::Message, content: text, joins: false };
                 tell(agent, News::Said(entry), &reports).await;
@@ -179,10 +194,23 @@ async fn session(agent: AgentId, mut orders: mpsc::Receiver<Order>, reports: mps
                 tell(agent, News::NothingToPublish("it is empty".to_owned()), &reports).await;
             }
             Order::Close { .. } => break,
-            Order::Cancel | Order::Answer { .. } => {}
         }
     }
     tell(agent, News::Ended(Cause::Closed), &reports).await;
+}
+
+/// One that has choices of two kinds, and an id that is shown otherwise than it is.
+fn question(number: u64) -> Question {
+    let choice = |id: &str, kind| Choice { id: id.to_owned(), name: id.to_owned(), kind };
+    Question {
+        id: format!("q{number}"),
+        text: "May I?".to_owned(),
+        choices: vec![
+            choice("yes", ChoiceKind::AllowOnce),
+            choice("n\u{202e}o", ChoiceKind::RejectOnce),
+        ],
+        asked_at: jiff::Timestamp::UNIX_EPOCH,
+    }
 }
 
 async fn tell(agent: AgentId, news: News, reports: &mpsc::Sender<Report>) {
