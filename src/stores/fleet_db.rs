@@ -60,7 +60,8 @@ pub struct FleetDb {
     calls: Option<mpsc::Sender<Call>>,
     writer: Option<JoinHandle<()>>,
     committed: Arc<Committed>,
-    reader: Arc<Mutex<Connection>>,
+    /// `None` once it is closed.
+    reader: Option<Arc<Mutex<Connection>>>,
 }
 
 impl FleetDb {
@@ -87,7 +88,7 @@ impl FleetDb {
             calls: Some(calls),
             writer: Some(writer),
             committed,
-            reader: Arc::new(Mutex::new(reader)),
+            reader: Some(Arc::new(Mutex::new(reader))),
         })
     }
 
@@ -118,8 +119,9 @@ impl FleetDb {
         &self,
         what: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Stored<T> {
-        let (reader, path) = (Arc::clone(&self.reader), self.path.clone());
+        let (reader, path) = (self.reader.clone(), self.path.clone());
         Box::pin(async move {
+            let Some(reader) = reader else { return Err(ended(&path)) };
             let mut connection = reader.lock_owned().await;
             let read = tokio::task::spawn_blocking(move || what(&mut connection)).await;
             match read {
@@ -133,6 +135,8 @@ impl FleetDb {
 
 impl Drop for FleetDb {
     fn drop(&mut self) {
+        // First: only a connection that may write leaves one file to back up, and only if it is the last.
+        self.reader = None;
         self.calls = None;
         if let Some(writer) = self.writer.take() {
             // A panic in it was reported where it happened.
