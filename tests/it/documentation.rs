@@ -116,8 +116,10 @@ fn every_link_between_documents_leads_somewhere() {
                 "" => file.clone(),
                 path => file.parent().unwrap().join(path),
             };
-            let found = fs::read_to_string(&target);
+            let found = fs::read(&target);
             let found = found.unwrap_or_else(|_| panic!("{}: {link}", file.display()));
+            // A picture is no text, and has no headings.
+            let found = String::from_utf8_lossy(&found);
             let anchors: Vec<_> = found.lines().filter_map(heading).collect();
             let leads = anchor.is_empty() || anchors.iter().any(|known| known == anchor);
 
