@@ -77,7 +77,7 @@ pub struct Teller {
     pub reports: mpsc::Sender<Report>,
     /// Whether another daemon may take the session up, so that checkpoints are needed.
     pub keeps: bool,
-    /// Once cancelled, the host is not hung up on any more.
+    /// Once cancelled, the host is told nothing any more, and is not hung up on either.
     pub let_go: CancellationToken,
 }
 
@@ -127,3 +127,6 @@ impl Drop for Link {
         self.task.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -137,6 +137,11 @@ impl Task {
                 break;
             }
             let moved = self.next(deadline).await;
+            // What drivers say from here on is only that their daemon is gone. The next one goes on
+            // from what is durable now: the host must neither be told of it nor forget anything.
+            if self.teller.let_go.is_cancelled() {
+                return;
+            }
             if let Err(lost) = self.handle(moved)
                 && self.lost.is_none()
             {
