@@ -138,9 +138,10 @@ impl Task {
             }
             let moved = self.next(deadline).await;
             // What drivers say from here on is only that their daemon is gone. The next one goes on
-            // from what is durable now: the host must neither be told of it nor forget anything.
+            // from what is durable now: the host must neither be told of it nor forget anything, and
+            // the session must not take it for lost. It is dropped now, and this task with it.
             if self.teller.let_go.is_cancelled() {
-                return;
+                return std::future::pending().await;
             }
             if let Err(lost) = self.handle(moved)
                 && self.lost.is_none()
