@@ -2,7 +2,7 @@
 
 use std::{
     io::Read as _,
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
 };
 
@@ -29,11 +29,20 @@ fn clients_queue_up_while_the_daemon_restarts() {
     }
 }
 
+/// A port for all addresses. The kernel gives none of this range to anybody by itself, so that no test
+/// beside this one has it on some address.
+fn port_of_nobody() -> u16 {
+    let own = u16::try_from(std::process::id() % 10_000).unwrap();
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    (20_000 + own..32_000).find(is_free).expect("a free port")
+}
+
 #[test]
 fn listeners_that_the_settings_no_longer_name_are_closed() {
-    let both = "127.0.0.1:0,127.0.0.2:0";
-    let daemon = TestDaemon::builder().supervised(0).env("FLEET_MCP_LISTEN", both).start();
-    let old = daemon.address();
+    let old: SocketAddr = (Ipv4Addr::LOCALHOST, port_of_nobody()).into();
+    let both = format!("{old},127.0.0.2:0");
+    let daemon = TestDaemon::builder().supervised(0).env("FLEET_MCP_LISTEN", &both).start();
+    assert_eq!(daemon.address(), old);
     assert_eq!(daemon.manager().kept().len(), 2);
 
     // The same port on all addresses: the old listener is in the way until it is closed.
