@@ -1,9 +1,10 @@
 //! Authentication of every request: identity in, secret out.
 
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
+use futures_util::future::{Either, ready};
 use http::{
     HeaderValue, StatusCode,
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
@@ -18,9 +19,14 @@ use super::{
     connection::{Phase, Reading},
     context::{Outline, context, info},
     error::closing,
+    gate::Answer,
 };
 use crate::{
-    app::{App, audit::RequestId, tokens::Denied},
+    app::{
+        App,
+        audit::RequestId,
+        tokens::{Denied, Issued},
+    },
     auth::{Principal, Refusal},
 };
 
@@ -31,70 +37,75 @@ const MAX_DRAIN: usize = 64 * 1024;
 const DRAIN_SILENCE: Duration = Duration::from_millis(50);
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Lets a request with a valid token pass as its principal and refuses all others with 401; while
-/// authentication is off, lets them pass as well, and notes who would have been refused.
-///
-/// A request in flight ends with 401, and a stream ends, when its token is revoked or expires; and, if
-/// it has none, when authentication is turned on.
-pub(super) async fn authenticate<F>(
-    app: &Arc<App>,
-    mut request: Request,
-    next: impl FnOnce(Request) -> F,
-) -> Result<Response, Infallible>
-where
-    F: Future<Output = Result<Response, Infallible>>,
-{
-    let client = context(&request).client;
-    let headers = request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
-    let admitted = match app.tokens.authenticate(headers, client) {
-        Err(denied) if app.enforces_auth() => {
-            let denied = app.refusals.throttle(denied, client.ip());
-            let info = info(&request);
-            app.refusals.unauthorized(&denied, &info);
-            let request_id = info.request_id;
-            return Ok(refuse(&denied, request_id, request).await);
-        }
-        Err(denied) => {
-            app.refusals.passed(&denied, &info(&request));
-            Err(denied)
-        }
-        Ok(issued) => Ok(issued),
-    };
-    request.headers_mut().remove(AUTHORIZATION);
-    request.extensions_mut().insert(match &admitted {
-        Ok(issued) => issued.token().principal(),
-        Err(_) => Principal::Anonymous,
-    });
-    let outline = Outline::of(&request);
-    let issued = admitted.as_deref().ok();
-    let response = tokio::select! {
-        biased;
-        () = app.until_over(issued) => None,
-        response = next(request) => Some(response?),
-    };
-    // An answer that was ready at the moment of the revocation is not given either.
-    Ok(match response.filter(|_| !app.is_over(issued)) {
-        Some(response) if response.body().size_hint().exact().is_some() => response,
-        Some(response) => response.map(|body| {
-            let (app, issued) = (Arc::clone(app), admitted.ok());
-            let over = async move { app.until_over(issued.as_deref()).await };
-            Body::new(Revocable::new(body, over))
-        }),
-        None => {
-            let denied = match admitted {
-                Ok(issued) => app.tokens.ended_meanwhile(&issued),
-                Err(denied) => denied,
-            };
-            let info = outline.info();
-            app.refusals.unauthorized(&denied, &info);
-            closing(refuse(&denied, info.request_id, Request::default()).await)
-        }
-    })
+/// A request that may pass, and how long it may: until its token is revoked or expires; if it has
+/// none, until authentication is turned on.
+pub(super) struct Admitted {
+    app: Arc<App>,
+    by: Result<Arc<Issued>, Box<Denied>>,
+    outline: Outline,
 }
 
-/// Drains and answers.
-async fn refuse(denied: &Denied, request_id: RequestId, request: Request) -> Response {
-    let drained = drain(request).await;
+impl Admitted {
+    /// Lets a request with a valid token pass as its principal and refuses all others with 401;
+    /// while authentication is off, lets them pass as well, and notes who would have been refused.
+    pub(super) fn of(app: &Arc<App>, mut request: Request) -> ControlFlow<Answer, (Self, Request)> {
+        let client = context(&request).client;
+        let headers = request.headers().get_all(AUTHORIZATION).iter().map(HeaderValue::as_bytes);
+        let by = match app.tokens.authenticate(headers, client) {
+            Err(denied) if app.enforces_auth() => {
+                let denied = app.refusals.throttle(denied, client.ip());
+                let info = info(&request);
+                app.refusals.unauthorized(&denied, &info);
+                let answer = refusal(&denied, info.request_id);
+                return ControlFlow::Break(after_the_body(request, answer));
+            }
+            Err(denied) => {
+                app.refusals.passed(&denied, &info(&request));
+                Err(Box::new(denied))
+            }
+            Ok(issued) => Ok(issued),
+        };
+        request.headers_mut().remove(AUTHORIZATION);
+        request.extensions_mut().insert(match &by {
+            Ok(issued) => issued.token().principal(),
+            Err(_) => Principal::Anonymous,
+        });
+        let outline = Outline::of(&request);
+        ControlFlow::Continue((Self { app: Arc::clone(app), by, outline }, request))
+    }
+
+    /// What this answers, which is dropped, and a 401 given, when the request may no longer pass; a
+    /// stream ends then.
+    pub(super) async fn answer(self, work: impl Future<Output = Response>) -> Response {
+        let Self { app, by, outline } = self;
+        let issued = by.as_deref().ok();
+        let response = tokio::select! {
+            biased;
+            () = app.until_over(issued) => None,
+            response = work => Some(response),
+        };
+        // An answer that was ready at the moment of the revocation is not given either.
+        match response.filter(|_| !app.is_over(issued)) {
+            Some(response) if response.body().size_hint().exact().is_some() => response,
+            Some(response) => response.map(|body| {
+                let issued = by.ok();
+                let over = async move { app.until_over(issued.as_deref()).await };
+                Body::new(Revocable::new(body, over))
+            }),
+            None => {
+                let denied = match by {
+                    Ok(issued) => app.tokens.ended_meanwhile(&issued),
+                    Err(denied) => *denied,
+                };
+                let info = outline.info();
+                app.refusals.unauthorized(&denied, &info);
+                closing(refusal(&denied, info.request_id))
+            }
+        }
+    }
+}
+
+fn refusal(denied: &Denied, request_id: RequestId) -> Response {
     let mut response = match denied.refusal {
         Refusal::Throttled => throttled(denied.retry_after),
         refusal => unauthorized(refusal),
@@ -102,22 +113,31 @@ async fn refuse(denied: &Denied, request_id: RequestId, request: Request) -> Res
     if let Ok(request_id) = HeaderValue::try_from(request_id.to_string()) {
         response.headers_mut().insert("x-request-id", request_id);
     }
-    if drained { response } else { closing(response) }
+    response
 }
 
-/// Reads on for a bounded part of the body, so that the connection can be kept: a client that sends
-/// its whole request before it looks at the answer finds it. Whether all of it was read.
-///
-/// The place of a client that keeps us waiting here may go to somebody else.
-async fn drain(request: Request) -> bool {
-    let (parts, mut body) = request.into_parts();
+/// The answer to a request that is not worked on, once a bounded part of its body has been read, so
+/// that the connection can be kept: a client that sends its whole request before it looks at the
+/// answer finds it.
+fn after_the_body(request: Request, answer: Response) -> Answer {
+    let (parts, body) = request.into_parts();
     if body.is_end_stream() {
-        return true;
+        return Either::Left(ready(answer));
     }
     if body.size_hint().lower() > MAX_DRAIN as u64 {
-        return false;
+        return Either::Left(ready(closing(answer)));
     }
-    let _reading = Reading::begin(&parts.extensions, Phase::Refused);
+    // The place of a client that keeps us waiting here may go to somebody else.
+    let reading = Reading::begin(&parts.extensions, Phase::Refused);
+    Either::Right(Box::pin(async move {
+        let drained = drain(body).await;
+        drop(reading);
+        if drained { answer } else { closing(answer) }
+    }))
+}
+
+/// Whether all of it was read.
+async fn drain(mut body: Body) -> bool {
     let begin = Instant::now();
     let mut patience = pin!(sleep_until(begin + DRAIN_SILENCE));
     let mut length = 0;

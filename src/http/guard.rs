@@ -72,6 +72,9 @@ fn host_is_allowed(
 }
 
 fn origin_is_allowed(headers: &HeaderMap, settings: &HttpSettings, open: bool) -> bool {
+    if !headers.contains_key(ORIGIN) {
+        return true;
+    }
     let own = headers.get(HOST).and_then(authority);
     let own = own.filter(|own| !open || is_ours_for_sure(own, settings));
     headers.get_all(ORIGIN).iter().all(|value| {

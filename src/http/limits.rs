@@ -6,13 +6,14 @@ use std::sync::{
 };
 
 use axum::{
+    Router,
     body::Body,
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
 use http_body::Body as _;
+use tower::Service as _;
 
 use super::{
     body::Guarded,
@@ -81,7 +82,7 @@ enum Held {
 
 /// Reads the whole body of a request within its bounds before anyone works on it, and refuses the
 /// request if too many are being worked on then: one that is still on its way keeps nobody out.
-pub(super) async fn limit(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+pub(super) async fn limit(bounds: Bounds, request: Request, mut inside: Router) -> Response {
     let settings = bounds.app.settings();
     let http = &settings.http;
     let (parts, body) = request.into_parts();
@@ -99,7 +100,7 @@ pub(super) async fn limit(State(bounds): State<Bounds>, request: Request, next: 
         Ok(held) => held,
         Err(error) => return error.into_response(),
     };
-    let response = next.run(request).await;
+    let Ok(response) = inside.call(request).await;
     if response.body().size_hint().exact().is_some() {
         return response;
     }

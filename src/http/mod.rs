@@ -25,13 +25,12 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
-    middleware::from_fn_with_state,
     routing::{MethodRouter, any, get},
 };
 use tokio_util::sync::CancellationToken;
 
+use self::error::HttpError;
 pub use self::request_log::answer;
-use self::{error::HttpError, limits::Bounds};
 use crate::app::App;
 
 /// Makes what answers MCP clients. The token ends its streams.
@@ -42,16 +41,16 @@ pub type Endpoint = fn(&Arc<App>, CancellationToken) -> MethodRouter<Arc<App>>;
 /// `/health` and the paths where clients look for OAuth are open by their place in this list, never
 /// by a comparison of paths: everything else, known or not, is behind the gate.
 pub fn router(app: &Arc<App>, mcp: MethodRouter<Arc<App>>) -> Router {
+    let tool = get(plain::get).post(plain::post).fallback(plain::other_method);
+    // Ours is the only limit of bodies.
+    let tool = tool.layer(DefaultBodyLimit::disable());
     let guarded = Router::new()
         .route("/", mcp.clone())
         .route("/mcp", mcp.clone())
         .route("/mcp/", mcp)
-        .route("/mcp/{tool}", get(plain::get).post(plain::post).fallback(plain::other_method))
+        .route("/mcp/{tool}", tool)
         .route("/metrics", get(metrics::metrics))
         .fallback(async || HttpError::not_found("there is nothing here; MCP is at /mcp"))
-        // Ours is the only limit of bodies.
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(Bounds::new(app), limits::limit))
         .with_state(Arc::clone(app));
     // Clients that are refused probe these; a plain 404 ends their search, and it is no offence.
     let no_oauth = any(async || {

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, time::Instant};
 
 use axum::{Router, extract::Request, response::Response};
+use http::{Method, Uri, Version};
 use http_body::Body as _;
 use tower::Service as _;
 
@@ -13,43 +14,56 @@ use crate::app::{App, log_targets::ACCESS_TARGET, metrics::Route};
 ///
 /// # Errors
 /// None; routes can't fail.
-pub async fn answer(
-    app: &App,
+pub fn answer<'a>(
+    app: &'a App,
     router: &Router,
     peer: SocketAddr,
     mut request: Request,
-) -> Result<Response, Infallible> {
+) -> impl Future<Output = Result<Response, Infallible>> + Send + use<'a> {
     let context = {
         let http = &app.settings().http;
         Context::of(peer, request.headers(), &http.trusted_proxies, http.forwarded_header)
     };
     request.extensions_mut().insert(context);
     let (route, start) = (Route::of(request.uri().path()), Instant::now());
-    let response = logged(router.clone(), request, context).await?;
-    app.metrics.http.answered(route, response.status().as_u16(), start.elapsed());
-    Ok(response)
+    let entry = tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO)
+        .then(|| Box::new(Entry::of(&request, context)));
+    // The request itself goes on at once: what waits for the answer is small.
+    let answer = router.clone().call(request);
+    async move {
+        let response = answer.await?;
+        if let Some(entry) = entry {
+            entry.write(&response);
+        }
+        app.metrics.http.answered(route, response.status().as_u16(), start.elapsed());
+        Ok(response)
+    }
 }
 
-async fn logged(
-    mut router: Router,
-    request: Request,
-    context: Context,
-) -> Result<Response, Infallible> {
-    if !tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO) {
-        return router.call(request).await;
+/// What the access log has of a request.
+struct Entry {
+    client: SocketAddr,
+    method: Method,
+    uri: Uri,
+    version: Version,
+}
+
+impl Entry {
+    fn of(request: &Request, context: Context) -> Self {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self { client: context.client, method, uri, version: request.version() }
     }
-    let (method, uri, version) =
-        (request.method().clone(), request.uri().clone(), request.version());
-    let response = router.call(request).await?;
-    tracing::info!(
-        target: ACCESS_TARGET,
-        client = %context.client.ip().to_canonical(),
-        method = method.as_str(),
-        path = uri.path(),
-        version = ?version,
-        status = u64::from(response.status().as_u16()),
-        bytes = response.body().size_hint().exact(),
-        "request"
-    );
-    Ok(response)
+
+    fn write(&self, response: &Response) {
+        tracing::info!(
+            target: ACCESS_TARGET,
+            client = %self.client.ip().to_canonical(),
+            method = self.method.as_str(),
+            path = self.uri.path(),
+            version = ?self.version,
+            status = u64::from(response.status().as_u16()),
+            bytes = response.body().size_hint().exact(),
+            "request"
+        );
+    }
 }
