@@ -278,6 +278,8 @@ pub(super) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T
 pub(super) fn git(directory: &Path, arguments: &[&str]) -> String {
     let out = std::process::Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"])
+        // It would go on in the background, in the directory of a test that looks for what is left.
+        .args(["-c", "maintenance.auto=false"])
         .args(arguments)
         .current_dir(directory)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

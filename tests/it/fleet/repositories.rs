@@ -17,6 +17,8 @@ use crate::support::eventually;
 pub(crate) fn git(directory: &Path, arguments: &[&str]) -> String {
     let out = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"])
+        // It would go on in the background, in the directory of a test that looks for what is left.
+        .args(["-c", "maintenance.auto=false"])
         .args(arguments)
         .current_dir(directory)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
